@@ -1,0 +1,40 @@
+"""Ids of records and of outputs: derived from the log alone, so that a replay makes the same ones.
+
+A record's id is (topic, partition, offset). An output's id derives from (kind, agent_id, event_id), which duplicates share. No random
+number and no clock takes part.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+_ID_BYTES = 16
+
+
+def _digest(*parts: str) -> str:
+    """Gives 32 hex digits over length-prefixed parts, so that ("ab", "c") and ("a", "bc") differ."""
+    digest = blake2b(digest_size=_ID_BYTES)
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "big"))
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def event_uid(kind: str, agent_id: str, event_id: str) -> str:
+    """Gives the id of an event and of every output derived from it: 32 hex digits.
+
+    The kind takes part because the log is ordered only inside one topic: which of two records of different topics came first is not a
+    fact of the log, so a tool execution never counts as a duplicate of an agent event.
+    """
+    return _digest("event", kind, agent_id, event_id)
+
+
+def record_uid(topic: str, partition: int, offset: int) -> str:
+    """Gives the id of a dead letter: 32 hex digits over the coordinates of the record it stands for."""
+    return _digest("record", topic, str(partition), str(offset))
+
+
+def window_uid(*key: str) -> str:
+    """Gives the id of a window: 32 hex digits over its start, length and grouping key (the revision is kept beside it)."""
+    return _digest("window", *key)
