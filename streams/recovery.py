@@ -1,0 +1,233 @@
+"""The recovery directory: everything a run needs to go on where the last one stopped, held by one run at a time.
+
+    lease            locked by the run that owns the directory: the engine would let two runs share its snapshots
+    begin.json       where every input and output partition stood before the first poll, and what the pipeline was made of
+    facts.jsonl      idle marks, each durable before it takes effect
+    clean            present after an orderly stop: nothing was in flight
+    policies/        the policies that judged, by digest
+    engine/          the engine's own snapshots
+    state/           packs of state frames, referred to by the engine's snapshots (``streams.packs``)
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from schemas.errors import ConfigError, FatalError
+from streams.batch import Partition
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What a pipeline's state depends on; a run with another one must not touch it.
+
+    Attributes:
+        pipeline: Name of the pipeline.
+        lanes: Number of lanes.
+        source_lanes: Number of source lanes.
+        output_partitions: Partition count of each output topic.
+        keyed_steps: Name and state version of each keyed step.
+        policy: Digest of the policy.
+    """
+
+    pipeline: str
+    lanes: int
+    source_lanes: int
+    output_partitions: Mapping[str, int]
+    keyed_steps: Mapping[str, int]
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The world before the first poll.
+
+    Attributes:
+        fingerprint: What the pipeline is made of.
+        inputs: First offset to read, by input partition.
+        sinks: Position of each sink before anything was written, by sink name.
+    """
+
+    fingerprint: Fingerprint
+    inputs: Mapping[Partition, int]
+    sinks: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class IdleMark:
+    """A recorded fact: from ``offset`` on, the partition's watermark is at least ``watermark`` ms."""
+
+    topic: str
+    partition: int
+    offset: int
+    watermark: int
+
+
+class RecoveryDirectory:
+    """The recovery directory, leased exclusively while open.
+
+    Args:
+        path: The directory; made when absent.
+
+    Raises:
+        ConfigError: Another run holds it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True)
+        self._lease = os.open(path / "lease", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(self._lease, 32).decode("ascii", "replace").strip()
+            os.close(self._lease)
+            raise ConfigError(
+                f"recovery.dir {path}: held by another run (process {holder or 'unknown'}); one directory serves one run at a time: "
+                "stop that run, or give this pipeline a directory of its own"
+            ) from error
+        os.ftruncate(self._lease, 0)
+        os.pwrite(self._lease, f"{os.getpid()}\n".encode(), 0)
+        self._facts = os.open(path / "facts.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    @property
+    def engine_path(self) -> Path:
+        """Where the engine keeps its snapshots."""
+        return self.path / "engine"
+
+    @property
+    def packs_path(self) -> Path:
+        """Where lanes keep their state packs."""
+        return self.path / "state"
+
+    def begin(self) -> Begin | None:
+        """Gives what the first run recorded, None before it."""
+        path = self.path / "begin.json"
+        if not path.exists():
+            return None
+        try:
+            found = json.loads(path.read_bytes())
+            return Begin(
+                fingerprint=Fingerprint(**found["fingerprint"]),
+                inputs={(topic, int(partition)): offset for topic, partition, offset in found["inputs"]},
+                sinks={name: bytes.fromhex(position) for name, position in found["sinks"].items()},
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise FatalError(f"{path}: not readable as the begin record of a run ({type(error).__name__}); restore it from a backup of the directory") from error
+
+    def record_begin(self, begin: Begin) -> None:
+        """Writes the begin record durably; must return before the first poll."""
+        content = {
+            "fingerprint": asdict(begin.fingerprint),
+            "inputs": [[topic, partition, offset] for (topic, partition), offset in sorted(begin.inputs.items())],
+            "sinks": {name: position.hex() for name, position in begin.sinks.items()},
+        }
+        write_durably(self.path / "begin.json", json.dumps(content, indent=1).encode())
+
+    def check(self, now: Fingerprint) -> None:
+        """Compares with the fingerprint of the last run.
+
+        Raises:
+            ConfigError: The state cannot be carried over; each difference is a problem with its way out. Another policy is allowed after an
+                orderly stop only: then no event in flight was judged by the old one.
+        """
+        begin = self.begin()
+        if begin is None:
+            return
+        then = begin.fingerprint
+        problems = [
+            f"recovery.dir {self.path}: {name} was {getattr(then, name)}, is {getattr(now, name)}; set it back, or start the pipeline under a new name "
+            "with an empty recovery directory"
+            for name in ("pipeline", "lanes", "source_lanes", "output_partitions", "keyed_steps")
+            if getattr(then, name) != getattr(now, name)
+        ]
+        if then.policy != now.policy and not self.stopped_cleanly:
+            problems.append(
+                f"recovery.dir {self.path}: the policy changed from {then.policy} to {now.policy} while events were in flight; run once more with the old "
+                f"policy ({self.path}/policies/{then.policy}.yaml) and stop it in order (SIGTERM), then start with the new one"
+            )
+        if problems:
+            raise ConfigError(*problems)
+
+    @property
+    def stopped_cleanly(self) -> bool:
+        """Whether the last run ended in order."""
+        return (self.path / "clean").exists()
+
+    def mark_running(self) -> None:
+        """Takes back the mark of an orderly stop; call before the first poll."""
+        (self.path / "clean").unlink(missing_ok=True)
+        _sync_directory(self.path)
+
+    def mark_clean(self) -> None:
+        """Records an orderly stop: the last snapshot holds everything that was written."""
+        write_durably(self.path / "clean", b"")
+
+    def keep_policy(self, digest: str, text: str) -> None:
+        """Keeps the text of a policy that judges, so that its decisions can be explained later."""
+        path = self.path / "policies" / f"{digest}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        if not path.exists():
+            write_durably(path, text.encode())
+
+    def record_idle(self, marks: Sequence[IdleMark]) -> None:
+        """Makes idle marks durable; they may take effect only after this returns."""
+        lines = b"".join(json.dumps(asdict(mark), separators=(",", ":")).encode() + b"\n" for mark in marks)
+        os.write(self._facts, lines)
+        os.fdatasync(self._facts)
+
+    def idle_marks(self) -> dict[Partition, list[tuple[int, int]]]:
+        """Gives the recorded idle marks: (offset, watermark) by partition, the highest watermark per offset.
+
+        A torn last line (the process died while writing it) never took effect and is left out.
+        """
+        highest: dict[Partition, dict[int, int]] = defaultdict(dict)
+        for line in (self.path / "facts.jsonl").read_bytes().split(b"\n")[:-1]:
+            try:
+                mark = IdleMark(**json.loads(line))
+            except (ValueError, TypeError) as error:
+                raise FatalError(f"{self.path}/facts.jsonl: a line is not an idle mark; restore the file from a backup of the directory") from error
+            at = highest[mark.topic, mark.partition]
+            at[mark.offset] = max(mark.watermark, at.get(mark.offset, mark.watermark))
+        return {partition: sorted(at.items()) for partition, at in highest.items()}
+
+    def close(self) -> None:
+        """Gives the lease back."""
+        os.close(self._facts)
+        os.close(self._lease)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Replaces a file in one step; the new content survives a power loss after this returns."""
+    part = path.with_name(path.name + ".part")
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(handle, view) :]
+        os.fdatasync(handle)
+    finally:
+        os.close(handle)
+    part.rename(path)
+    _sync_directory(path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
