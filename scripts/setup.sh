@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# Sets this checkout up: .venv from the lock files, Java and Maven for the embedded broker, promtool for the alert rules' tests.
+# Runs again only what changed: each part leaves a stamp that names what it was made from. Installs system packages only as root on Debian.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+VENV=.venv
+STAMPS=$VENV/stamps
+TOOLS=.headrace/tools
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+is_debian() { command -v apt-get >/dev/null && command -v dpkg >/dev/null; }
+may_install() { is_debian && [ "$(id -u)" = 0 ]; }
+
+apt_updated=
+apt_update() {
+    [ -n "$apt_updated" ] || apt-get update -qq
+    apt_updated=yes
+}
+apt_install() {
+    say "installing $* (apt-get, once)"
+    apt_update
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" </dev/null >/dev/null
+}
+
+# The Python 3.11 that the lock files were resolved for.
+find_python() {
+    local candidate
+    for candidate in python3.11 python3 python; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+make_venv() {
+    [ -x $VENV/bin/python ] && $VENV/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' && return
+    local python
+    if ! python=$(find_python) && may_install; then
+        apt_install python3.11 python3.11-venv || true
+    fi
+    python=$(find_python) || die "Python 3.11 is required, none is on the PATH; on Debian 12: apt-get install python3.11 python3.11-venv"
+    if ! "$python" -c 'import ensurepip' 2>/dev/null; then
+        may_install || die "$python cannot make a virtual environment (no ensurepip); on Debian 12: apt-get install python3.11-venv"
+        apt_install python3.11-venv
+    fi
+    say "making $VENV with $python"
+    "$python" -m venv --clear $VENV
+}
+
+# Installs one lock file once: its stamp holds the hash of the lock.
+install_lock() {
+    local lock=$1 sum
+    sum=$(sha256sum <"$lock")
+    [ "$(cat "$STAMPS/$(basename "$lock")" 2>/dev/null)" = "$sum" ] && return
+    say "installing $lock"
+    shift
+    "$@" --require-hashes -r "$lock" </dev/null
+    printf '%s\n' "$sum" >"$STAMPS/$(basename "$lock")"
+}
+
+install_python_packages() {
+    mkdir -p $STAMPS
+    export VIRTUAL_ENV=$PWD/$VENV
+    install_lock requirements/uv.lock $VENV/bin/python -m pip install --quiet --disable-pip-version-check
+    install_lock requirements/core.lock $VENV/bin/uv pip install --quiet
+    install_lock requirements/dev.lock $VENV/bin/uv pip install --quiet
+    local sum
+    sum=$(cat pyproject.toml requirements/core.in | sha256sum)
+    [ "$(cat $STAMPS/project 2>/dev/null)" = "$sum" ] && return
+    say "installing headrace itself (editable)"
+    $VENV/bin/uv pip install --quiet --no-deps --no-build-isolation --offline --editable .
+    printf '%s\n' "$sum" >$STAMPS/project
+}
+
+# The embedded broker runs on Java; Maven resolves its jars. Without them `headrace demo` says what it cannot do.
+install_java() {
+    command -v java >/dev/null && command -v mvn >/dev/null && return
+    if may_install; then
+        apt_install openjdk-17-jre-headless maven
+    else
+        say "missing: Java 17 and Maven, which the embedded Kafka broker needs; on Debian: apt-get install openjdk-17-jre-headless maven"
+    fi
+}
+
+# Debian's package would start a Prometheus server; only its promtool is wanted, so the package is unpacked, not installed.
+unpack_promtool() {
+    command -v promtool >/dev/null && return
+    [ -x $TOOLS/promtool ] && return
+    if ! is_debian; then
+        say "missing: promtool, which the alert rules' tests need; it comes with Prometheus"
+        return
+    fi
+    say "unpacking promtool from Debian's prometheus package into $TOOLS (once)"
+    local box
+    box=$(mktemp -d)
+    [ "$(id -u)" != 0 ] || apt_update
+    if (cd "$box" && apt-get download -qq -o APT::Sandbox::User=root prometheus >/dev/null && dpkg-deb -x prometheus_*.deb .); then
+        mkdir -p $TOOLS
+        mv "$box/usr/bin/promtool" $TOOLS/promtool
+    else
+        say "missing: promtool, which the alert rules' tests need; on Debian: apt-get update, then make setup again"
+    fi
+    rm -rf "$box"
+}
+
+make_venv
+install_python_packages
+install_java
+unpack_promtool
