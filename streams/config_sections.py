@@ -1,0 +1,260 @@
+"""The sections of the configuration: frozen models with their bounds. Units stand in the names; a part that is absent is off."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from schemas.errors import ConfigError
+from schemas.topics import INPUTS
+from streams.hash_key import HASH_KEY_BYTES_MIN
+
+#: librdkafka settings that headrace sets itself: another value would break what delivery promises.
+KAFKA_OWNED: Final = frozenset(
+    {
+        "bootstrap.servers",
+        "group.id",
+        "enable.auto.commit",
+        "enable.auto.offset.store",
+        "auto.offset.reset",
+        "isolation.level",
+        "acks",
+        "request.required.acks",
+        "enable.idempotence",
+        "transactional.id",
+        "partitioner",
+    }
+)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Gives `` (did you mean x?)`` where a known word is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, unknown keys refused, input never repeated in an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
+
+
+class PipelineConfig(Section):
+    """Which pipeline runs, and its windows."""
+
+    name: str = Field(default="headrace", pattern=r"^[a-z][a-z0-9_-]{0,62}$", description="Prefix of transactional ids and snapshots.")
+    lanes: int = Field(default=2, ge=1, le=64, description="Lanes of the exchange and of each sink; fixed for the life of the state.")
+    workers: int = Field(default=1, ge=1, le=64, description="Worker threads.")
+    policy: Path | None = Field(default=None, description="Policy file; absent: the policy that is packaged.")
+    window_s: int = Field(default=10, ge=1, le=86_400, description="Length of a metric window.")
+    lateness_s: int = Field(default=60, ge=0, le=86_400, description="How long after its end a window takes late events, in event time.")
+    dedup_ttl_s: int = Field(default=600, ge=1, le=604_800, description="How long an event id is remembered, in event time.")
+
+    @model_validator(mode="after")
+    def _ids_outlive_windows(self) -> PipelineConfig:
+        if self.dedup_ttl_s <= self.window_s + self.lateness_s:
+            raise ValueError(
+                f"dedup_ttl_s must be more than window_s + lateness_s = {self.window_s + self.lateness_s}, came {self.dedup_ttl_s}: "
+                "a duplicate of a late event would be counted twice; raise dedup_ttl_s"
+            )
+        return self
+
+
+class KafkaConfig(Section):
+    """The cluster, and the topics read from it."""
+
+    bootstrap: str = Field(pattern=r"^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$", description="host:port, several separated by commas.")
+    inputs: tuple[str, ...] = Field(default=tuple(INPUTS), min_length=1, description="Input topics.")
+    output_partitions: int = Field(default=4, ge=1, le=1_024, description="Partitions of each output topic when headrace creates it.")
+    security: Mapping[str, SecretStr] = Field(
+        default_factory=dict, description="Extra librdkafka settings (security.protocol, sasl.*, ssl.*); secrets as ${NAME}."
+    )
+
+    @field_validator("inputs")
+    @classmethod
+    def _inputs_are_known(cls, topics: tuple[str, ...]) -> tuple[str, ...]:
+        for topic in topics:
+            if topic not in INPUTS:
+                raise ValueError(f"each must be one of {', '.join(INPUTS)}{did_you_mean(topic, INPUTS)}")
+        if len(set(topics)) != len(topics):
+            raise ValueError("a topic stands twice; name each once")
+        return topics
+
+    @field_validator("security")
+    @classmethod
+    def _guarantees_are_ours(cls, settings: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
+        taken = sorted(KAFKA_OWNED.intersection(settings))
+        if taken:
+            raise ValueError(f"{', '.join(taken)} is set by headrace, because delivery depends on it; remove it")
+        return MappingProxyType(dict(settings))
+
+    def client_settings(self) -> dict[str, str]:
+        """Gives librdkafka settings with secrets in the clear: for a client's constructor, never for a log."""
+        return {"bootstrap.servers": self.bootstrap, **{name: value.get_secret_value() for name, value in self.security.items()}}
+
+
+class StartEarliest(Section):
+    """Begin at the oldest record that Kafka still has."""
+
+    type: Literal["earliest"] = "earliest"
+
+
+class StartLatest(Section):
+    """Begin at records written after the first start."""
+
+    type: Literal["latest"] = "latest"
+
+
+class StartTimestamp(Section):
+    """Begin at the first record whose Kafka timestamp is not before a time."""
+
+    type: Literal["timestamp"] = "timestamp"
+    at_ms: int = Field(ge=0, description="Milliseconds since 1970, UTC.")
+
+
+class SourceConfig(Section):
+    """How records are read. The start counts only where no snapshot holds an offset."""
+
+    batch_rows_max: int = Field(default=4_096, ge=1, le=65_536, description="Rows of one batch at most.")
+    linger_ms: int = Field(default=20, ge=0, le=10_000, description="How long a batch waits to fill.")
+    start: Annotated[StartEarliest | StartLatest | StartTimestamp, Field(discriminator="type")] = StartEarliest()
+    idle_ms: int = Field(
+        default=5_000, ge=100, le=3_600_000, description="After so long without a record a partition holds the others back no more."
+    )
+    rows_in_flight_max: int = Field(default=50_000, ge=1, le=10_000_000, description="Rows between source and sinks at most.")
+    source_lanes: int = Field(default=1, ge=1, le=64, description="Consumers that read side by side.")
+
+    @field_validator("start", mode="before")
+    @classmethod
+    def _word_for_type(cls, value: object) -> object:
+        return {"type": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _batch_fits(self) -> SourceConfig:
+        if self.rows_in_flight_max < self.batch_rows_max * self.source_lanes:
+            raise ValueError(
+                f"rows_in_flight_max must be at least batch_rows_max x source_lanes = {self.batch_rows_max * self.source_lanes}, "
+                f"came {self.rows_in_flight_max}; raise it"
+            )
+        return self
+
+
+class RecoveryConfig(Section):
+    """Where snapshots live."""
+
+    dir: Path = Field(default=Path(".headrace/recovery"), description="Directory; one run holds it at a time.")
+    epoch_interval_ms: int = Field(default=1_000, ge=50, le=600_000, description="Time between snapshots.")
+
+
+class TimescaleConfig(Section):
+    """The database that takes metrics, decisions, events and dead letters."""
+
+    dsn: SecretStr = Field(description="libpq connection string; write ${NAME} to keep a password out of the file.")
+
+
+class FileRegistryConfig(Section):
+    """Schemas from a directory."""
+
+    type: Literal["file"] = "file"
+    path: Path | None = Field(default=None, description="Directory of .avsc files and ids; absent: the packaged schemas.")
+
+
+class ConfluentRegistryConfig(Section):
+    """Schemas from a schema registry."""
+
+    type: Literal["confluent"] = "confluent"
+    url: str = Field(pattern=r"^https?://\S+$")
+    basic_auth: SecretStr | None = Field(default=None, description="user:password")
+    timeout_ms: int = Field(default=10_000, ge=100, le=120_000)
+
+
+class HttpConfig(Section):
+    """Where /live, /ready and /metrics are served."""
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=9464, ge=0, le=65_535, description="Port; 0 takes a free one.")
+    lag_records_max: int = Field(default=100_000, ge=0, description="More lag than this on one partition: not ready.")
+    stall_ms_max: int = Field(default=30_000, ge=100, description="Rows in flight and none acknowledged for this long: not ready.")
+
+
+class PrivacyConfig(Section):
+    """The key under which personal identifiers are hashed."""
+
+    hash_key: SecretStr | None = Field(default=None, description="At least 16 characters; best as ${NAME}.")
+    key_file: Path | None = Field(default=None, description="File with the key, readable by its owner only.")
+
+    @field_validator("hash_key")
+    @classmethod
+    def _key_is_long(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and len(key.get_secret_value().encode()) < HASH_KEY_BYTES_MIN:
+            raise ValueError(f"must have at least {HASH_KEY_BYTES_MIN} bytes; make one with: openssl rand -hex 32")
+        return key
+
+    @model_validator(mode="after")
+    def _one_key(self) -> PrivacyConfig:
+        if self.hash_key is not None and self.key_file is not None:
+            raise ValueError("hash_key and key_file exclude each other; keep one")
+        return self
+
+
+class LimitsConfig(Section):
+    """Bounds on one record; what exceeds them becomes a dead letter."""
+
+    record_bytes_max: int = Field(default=1_000_000, ge=1_024, le=64_000_000, description="Size of a record's value.")
+    nesting_depth_max: int = Field(default=32, ge=1, le=200, description="Depth of JSON in a record.")
+    future_skew_ms_max: int = Field(default=300_000, ge=0, le=86_400_000, description="How far an event time may lie after the Kafka timestamp.")
+
+
+class RetryConfig(Section):
+    """How a sink that is away is tried again: the wait doubles from the first to the longest, for ever, with backpressure meanwhile."""
+
+    wait_first_ms: int = Field(default=100, ge=1, le=60_000)
+    wait_longest_ms: int = Field(default=5_000, ge=1, le=600_000)
+
+    @model_validator(mode="after")
+    def _waits_grow(self) -> RetryConfig:
+        if self.wait_longest_ms < self.wait_first_ms:
+            raise ValueError(f"wait_longest_ms must be at least wait_first_ms = {self.wait_first_ms}, came {self.wait_longest_ms}; raise it")
+        return self
+
+
+class SinkConfig(Section):
+    """How sinks are written."""
+
+    deadline_ms: int = Field(default=10_000, ge=100, le=600_000, description="A write that takes longer is given up and tried again.")
+    retry: RetryConfig = RetryConfig()
+
+
+class TestingConfig(Section):
+    """Switches that only the kill tests set."""
+
+    failpoint: str | None = Field(
+        default=None, pattern=r"^[a-z][a-z_]*:[1-9]\d{0,8}$", description="Kill the process at the n-th passing of a named point: after_poll:3"
+    )
+
+
+class Config(Section):
+    """The whole configuration. A part that is absent is off: no timescale, no database sink; no http, no health pages."""
+
+    pipeline: PipelineConfig = PipelineConfig()
+    kafka: KafkaConfig | None = None
+    source: SourceConfig = SourceConfig()
+    recovery: RecoveryConfig = RecoveryConfig()
+    timescale: TimescaleConfig | None = None
+    registry: Annotated[FileRegistryConfig | ConfluentRegistryConfig, Field(discriminator="type")] = FileRegistryConfig()
+    http: HttpConfig | None = None
+    privacy: PrivacyConfig = PrivacyConfig()
+    limits: LimitsConfig = LimitsConfig()
+    sink: SinkConfig = SinkConfig()
+    testing: TestingConfig = TestingConfig()
+
+    def require_kafka(self) -> KafkaConfig:
+        """Gives the kafka part, or a ConfigError that says how to name one."""
+        if self.kafka is None:
+            raise ConfigError("kafka: the section is absent, and this command needs Kafka; add kafka.bootstrap or set HEADRACE_KAFKA__BOOTSTRAP")
+        return self.kafka
