@@ -1,0 +1,252 @@
+"""A policy as a value: what is personal, what becomes of it, and which events break which rule.
+
+``governance.parse`` makes one from YAML; tests make them directly. Everything is frozen and holds no compiled matcher, so a policy can be compared,
+hashed (``Policy.digest``) and sent between processes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from typing import ClassVar, Final
+
+from governance.data_classes import DataClass, Handling
+from governance.verdict import Action, Decision, Enforcement, Severity, Verdict, decision_of
+
+#: Kinds of event a rule can be limited to.
+KINDS: Final = ("agent", "tool", "reasoning", "workflow", "system")
+
+#: What a size rule can measure: a content column as masked JSON text, or ``value``, the record's value as it came.
+SIZED_FIELDS: Final = ("input", "output", "error", "attributes", "value")
+
+
+@dataclass(frozen=True, slots=True)
+class PatternSpec:
+    """One named regular expression.
+
+    Attributes:
+        name: Says what it finds; shown in reports.
+        regex: The expression; case is ignored unless it says ``(?-i:...)``.
+        score: 0 to 1, how sure a match is. As a recogniser: below the threshold it needs a context word. Rules do not look at it.
+    """
+
+    name: str
+    regex: str
+    score: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ExtraRecogniser:
+    """A recogniser beside Presidio's own.
+
+    Attributes:
+        entity: What its spans are called; several recognisers may share an entity.
+        name: Unique among recognisers.
+        patterns: Expressions in the syntax of the ``regex`` module.
+        context: Words near a match that lift its score.
+    """
+
+    entity: str
+    name: str
+    patterns: tuple[PatternSpec, ...]
+    context: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyName:
+    """A JSON key whose value is personal whatever it looks like, e.g. ``date_of_birth`` -> ``DATE_TIME``."""
+
+    name: str
+    entity: str
+
+
+@dataclass(frozen=True, slots=True)
+class PiiPolicy:
+    """What is personal data and what is done with it.
+
+    Attributes:
+        score_threshold: Findings below it are dropped, after context words were counted; above 0, at most 1.
+        entities: Entity and its handling; an entity that is not named is not looked for.
+        user_id: Handling of the ``user_id`` column (hash, drop or keep).
+        identifier_entities: Entities that turn an identifier (event_id, agent_id, ...) into a keyed hash when found inside it.
+        key_names: Keys whose values are masked as the entity without looking at them.
+        recognisers: Recognisers beside Presidio's own.
+    """
+
+    score_threshold: float
+    entities: tuple[tuple[str, Handling], ...]
+    user_id: Handling
+    identifier_entities: tuple[str, ...]
+    key_names: tuple[KeyName, ...]
+    recognisers: tuple[ExtraRecogniser, ...]
+
+    def handling_of(self, entity: str) -> Handling:
+        """Gives what is done with a finding; an entity that the policy does not name is kept, for it is not looked for."""
+        return dict(self.entities).get(entity, Handling.KEEP)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Hard limits on one record: beyond them it becomes a dead letter.
+
+    Attributes:
+        record_bytes_max: Size of a record's value.
+        nesting_depth_max: Depth of nested JSON objects and arrays.
+        future_skew_ms_max: How far an event time may lie after the record's Kafka timestamp.
+    """
+
+    record_bytes_max: int
+    nesting_depth_max: int
+    future_skew_ms_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What every rule says, whatever it looks for.
+
+    Attributes:
+        id: Unique, stable name: the entry in ``hits`` and a metric label.
+        description: One sentence for people; the message of an alert.
+        verdict: What a hit means.
+        action: What is done with the event when the rule is enforced.
+        enforcement: enforce, flag or shadow.
+        severity: How urgent a hit is for people.
+        kinds: Kinds of event it applies to.
+    """
+
+    type: ClassVar[str]
+    needs_raw: ClassVar[bool]
+
+    id: str
+    description: str
+    verdict: Verdict
+    action: Action
+    enforcement: Enforcement
+    severity: Severity
+    kinds: tuple[str, ...]
+
+    @property
+    def decision(self) -> Decision:
+        """What a hit of this rule alone means."""
+        return decision_of(self.verdict, self.action, self.enforcement)
+
+
+@dataclass(frozen=True, slots=True)
+class SizeRule(Rule):
+    """Hits when one of the fields is larger than ``bytes_max`` bytes in UTF-8."""
+
+    type: ClassVar[str] = "size"
+    needs_raw: ClassVar[bool] = False
+
+    fields: tuple[str, ...]
+    bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToolsRule(Rule):
+    """Hits when an agent uses a tool that it must not.
+
+    Globs know ``*`` and ``?``; case, look-alike letters and invisible characters do not matter in tool names.
+
+    Attributes:
+        agents: Globs of agent ids it applies to.
+        allow: Globs of the only tools allowed; None allows every tool that is not denied.
+        deny: Globs of denied tools; deny wins over allow.
+    """
+
+    type: ClassVar[str] = "tools"
+    needs_raw: ClassVar[bool] = False
+
+    agents: tuple[str, ...]
+    allow: tuple[str, ...] | None
+    deny: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DomainsRule(Rule):
+    """Hits when a text names one of the domains or a subdomain of one: in a URL, an e-mail address or alone (``{"host": "webhook.site"}``)."""
+
+    type: ClassVar[str] = "domains"
+    needs_raw: ClassVar[bool] = True
+
+    domains: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PhrasesRule(Rule):
+    """Hits when a text holds a phrase, however it is spelt: case, spacing, punctuation between words, look-alikes and invisible characters.
+
+    Attributes:
+        phrases: Plain words; a space stands for anything between words that is neither letter nor digit.
+        patterns: Regular expressions over the folded text, in which a space means the same.
+    """
+
+    type: ClassVar[str] = "phrases"
+    needs_raw: ClassVar[bool] = True
+
+    phrases: tuple[str, ...]
+    patterns: tuple[PatternSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsRule(Rule):
+    """Hits when a text holds a key, token or password of one of the patterns."""
+
+    type: ClassVar[str] = "secrets"
+    needs_raw: ClassVar[bool] = True
+
+    patterns: tuple[PatternSpec, ...]
+
+
+AnyRule = SizeRule | ToolsRule | DomainsRule | PhrasesRule | SecretsRule
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One version of a policy.
+
+    Attributes:
+        id: Names the policy; the same through all its versions.
+        version: Names this version; every decision carries both.
+        purpose: What the data may be used for, in a sentence.
+        pii: What is personal.
+        handling: What is done with a field of each data class.
+        rules: In the order of the file, which decides nothing.
+        limits: Hard limits on one record.
+    """
+
+    id: str
+    version: str
+    purpose: str
+    pii: PiiPolicy
+    handling: tuple[tuple[DataClass, Handling], ...]
+    rules: tuple[AnyRule, ...]
+    limits: Limits
+
+    @property
+    def digest(self) -> str:
+        """32 hex digits over the canonical form: equal for equal policies, whatever the layout of their files."""
+        return _digest(self)
+
+    def handling_of(self, data_class: DataClass) -> Handling:
+        """Gives what is done with a field of a data class."""
+        return dict(self.handling)[data_class]
+
+
+def needs_raw(rule: AnyRule) -> bool:
+    """Says whether the rule must see the unmasked text and therefore runs inside ``mask``."""
+    return rule.needs_raw
+
+
+def canonical(policy: Policy) -> str:
+    """Gives the policy as one line of JSON with sorted keys; rules carry their ``type``."""
+    form = asdict(policy)
+    form["rules"] = [{"type": rule.type, **asdict(rule)} for rule in policy.rules]
+    return json.dumps(form, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+@lru_cache(maxsize=8)
+def _digest(policy: Policy) -> str:
+    return blake2b(canonical(policy).encode("ascii"), digest_size=16).hexdigest()
