@@ -1,0 +1,28 @@
+"""The limits on one input record: what is beyond them becomes a dead letter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+#: Largest integer (exclusive) that counts, costs and durations may reach after scaling. Below it a double holds every integer exactly, and a
+#: thousand sums of a million such values still fit into 64 bits only because real values are far smaller; single values never overflow.
+NUMBER_MAX: Final = 2**53
+
+#: Last millisecond of the year 9999: the latest time that ISO 8601 with four digits, Python and PostgreSQL all can write.
+TIME_MS_MAX: Final = 253_402_300_799_999
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits on one input record.
+
+    Attributes:
+        record_bytes_max: Largest value in bytes; beyond it ``record_oversized``. 1 MiB is also Kafka's default ``max.message.bytes``.
+        nesting_depth_max: Deepest nesting of JSON arrays and objects, the record itself included; beyond it ``nesting_too_deep``.
+        future_skew_ms_max: How far (ms) an event time may lie after the record's Kafka timestamp; beyond it ``event_time_in_future``.
+    """
+
+    record_bytes_max: int = 1_048_576
+    nesting_depth_max: int = 64
+    future_skew_ms_max: int = 300_000
