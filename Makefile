@@ -1,0 +1,34 @@
+# What one can do with this checkout. Every target that needs the environment makes it first (scripts/setup.sh, nothing to do when it is there).
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+# Options passed on to the command of a target, for example: make demo ARGS="--seconds 30"
+ARGS ?=
+UV_COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock"
+
+.PHONY: help setup test test-all lint format lock
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+setup: ## make .venv from the lock files; as root on Debian also install Java and Maven for the embedded broker
+	@scripts/setup.sh
+
+test: lint ## lint, then every test that takes seconds: the answer in under 15 minutes
+	$(BIN)/pytest -m "not slow" $(ARGS)
+
+test-all: lint ## lint, then every test, the long ones too
+	$(BIN)/pytest $(ARGS)
+
+lint: setup ## check style, format, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: setup ## rewrite the code in the format that lint checks
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+lock: setup ## resolve the lock files anew after a change of requirements/*.in
+	for name in core dev uv flink; do VIRTUAL_ENV=$(CURDIR)/.venv $(UV_COMPILE) requirements/$$name.in -o requirements/$$name.lock || exit 1; done
