@@ -19,15 +19,15 @@ OutputBatch = Mapping[str, pl.DataFrame]
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of a write.
+    """What became of a write, by topic.
 
     Attributes:
         written: Rows made durable by this write.
         skipped: Rows left out because their id was there before (a replay).
     """
 
-    written: int
-    skipped: int
+    written: Mapping[str, int]
+    skipped: Mapping[str, int]
 
 
 class SinkLane(Protocol):

@@ -21,14 +21,14 @@ class LaneBatch:
     """Rows, dead letters and watermarks for one lane, made from one poll of one source lane.
 
     Attributes:
-        rows: Masked events of this lane, each partition's in log order. May be empty: marks travel alone too.
+        rows: Masked events of this lane, each partition's in log order; None where marks travel alone.
         dead: Records of this poll that ended before the exchange and whose dead letters this lane publishes.
         marks: Watermarks after this poll of the partitions that the source lane reads. They count only after ``rows``.
         source_rows: Source records accounted to this lane: credits given back when its outputs are durable.
         oldest_kafka_time: Earliest Kafka timestamp among the rows (ms), for end-to-end latency; None without rows.
     """
 
-    rows: pl.DataFrame
+    rows: pl.DataFrame | None
     marks: Marks
     dead: pl.DataFrame = field(default_factory=lambda: NO_DEAD)
     source_rows: int = 0

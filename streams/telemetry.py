@@ -187,14 +187,16 @@ class Telemetry:
             self._count("events_total", rows, topic=topic, outcome=disposition)
             self._count("filtered_total" if disposition == "filtered" else "dead_letters_total", rows, code=code)
 
-    def sink_written(self, sink: str, topic: str, written: int, skipped: int, seconds: float | None = None) -> None:
-        """A write was acknowledged; the seconds belong to one of its topics only, so that a write is timed once."""
-        if seconds is not None:
-            self._observe("sink_seconds", seconds, sink=sink)
-        self._count("sink_rows_total", written, sink=sink, topic=topic, result="written")
-        self._count("sink_rows_total", skipped, sink=sink, topic=topic, result="skipped")
+    def sink_acknowledged(self, sink: str, seconds: float) -> None:
+        """A write was acknowledged after so long."""
+        self._observe("sink_seconds", seconds, sink=sink)
         with self._lock:
             self._acknowledged_at = time.monotonic()
+
+    def sink_written(self, sink: str, topic: str, written: int, skipped: int) -> None:
+        """Rows of one topic in an acknowledged write."""
+        self._count("sink_rows_total", written, sink=sink, topic=topic, result="written")
+        self._count("sink_rows_total", skipped, sink=sink, topic=topic, result="skipped")
 
     def sink_retried(self, sink: str) -> None:
         """A sink that is away or slow did not take a write; it will be tried again."""

@@ -23,6 +23,8 @@ class Topology:
         front: Stateless steps from raw records to masked events, run beside the source; the last one's rows are exchanged.
         key: Column by which rows are exchanged.
         lanes: Number of lanes of the exchange and of each sink; fixed for the life of the pipeline's state.
+        shards: Number of partitions of each output topic; a key's lane is its shard modulo the lanes, so each lane owns whole partitions.
+        window_ms: Length of a metric window; how far an idle stream is closed past its newest event.
         keyed: Steps run on a lane, in order; batch steps may stand among them.
         outputs: Output topics.
     """
@@ -32,6 +34,8 @@ class Topology:
     front: tuple[BatchStep, ...]
     key: str
     lanes: int
+    shards: int
+    window_ms: int
     keyed: tuple[Step, ...]
     outputs: tuple[str, ...]
 
@@ -42,6 +46,8 @@ class Topology:
             raise ConfigError(f"topology {self.name}: step names must be unique, came twice: {', '.join(twice)}; rename one")
         if self.lanes < 1:
             raise ConfigError(f"topology {self.name}: lanes must be at least 1, came {self.lanes}")
+        if self.shards < self.lanes:
+            raise ConfigError(f"topology {self.name}: {self.shards} output partitions cannot feed {self.lanes} lanes; raise kafka.output_partitions or lower lanes")
 
     @property
     def keyed_steps(self) -> tuple[KeyedStep, ...]:

@@ -1,0 +1,314 @@
+"""The Kafka sink: transactional lanes whose replay writes no id twice.
+
+A lane owns one transactional id (``pipeline/lane``) and the output partitions ``p`` with ``p % lanes == lane``. Opening it
+
+1. fences the predecessor and ends its open transaction (``init_transactions``),
+2. checks that no partition has lost records after the position (low watermark), which would be fatal and never silent,
+3. reads its partitions (read committed) from the position to the end and keeps the ids found there.
+
+A write is one transaction. Rows whose id was found are skipped: they are what the predecessor wrote after its last snapshot. Source: KIP-98, KIP-447.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import polars as pl
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from operators.shards import shard_of
+from schemas.errors import FatalError, RetryableError
+from schemas.topics import ID_HEADER, OUTPUTS, TRACE_HEADER, OutputTopic
+from sinks.contract import OutputBatch, Receipt
+
+#: Turns an output frame into message values, in row order (Avro in Confluent wire format, or JSON).
+Encoder = Callable[[str, pl.DataFrame], list[bytes]]
+#: Called at named points so that tests can kill the process there.
+Probe = Callable[[str], None]
+
+_READ_BACK_BATCH: Final = 4096
+_READ_BACK_STALL_S: Final = 30.0
+#: A record may grow when masked; topics made by headrace take as much.
+MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
+
+Offsets = dict[str, dict[int, int]]
+
+
+def _ids(topic: OutputTopic, frame: pl.DataFrame) -> list[str]:
+    """Gives the message id of each row: the id columns joined by ``:``."""
+    if len(topic.id_columns) == 1:
+        return frame[topic.id_columns[0]].to_list()
+    return frame.select(pl.concat_str(topic.id_columns, separator=":"))[topic.id_columns[0]].to_list()
+
+
+def _pack(offsets: Mapping[str, Mapping[int, int]]) -> bytes:
+    return json.dumps(offsets, separators=(",", ":"), sort_keys=True).encode()
+
+
+def _unpack(position: bytes) -> Offsets:
+    return {topic: {int(partition): offset for partition, offset in parts.items()} for topic, parts in json.loads(position).items()}
+
+
+def output_partitions(keys: pl.Series, partitions: int, lane: int, lane_count: int) -> list[int]:
+    """Gives the output partition of each key, always one that the lane owns.
+
+    A row reaches the lane of its own key, so this is Kafka's default partition of the key. A row that reached the lane by another key (a dead
+    letter) gets one of the lane's own partitions, chosen by its key.
+    """
+    owned = (partitions - lane + lane_count - 1) // lane_count
+    shards = shard_of(keys, partitions)
+    ours = pl.select(
+        pl.when(shards % lane_count == lane).then(shards).otherwise(lane + lane_count * ((shards // lane_count) % owned)).alias("partition")
+    )
+    return ours["partition"].to_list()
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSink:
+    """Writes output topics to Kafka, exactly once in effect.
+
+    Attributes:
+        pipeline: Prefix of the transactional ids.
+        client: librdkafka settings for every client (``bootstrap.servers``, security).
+        partitions: Partition count by output topic; fixed for the life of the pipeline's state.
+        encode: Makes message values.
+        request_timeout_s: How long metadata and offset requests may take.
+        probe: Called at ``inside_transaction`` and ``during_recovery``.
+    """
+
+    pipeline: str
+    client: Mapping[str, Any]
+    partitions: Mapping[str, int]
+    encode: Encoder
+    request_timeout_s: float = 10.0
+    probe: Probe = field(default=lambda _point: None)
+
+    @property
+    def name(self) -> str:
+        """Label of this sink."""
+        return "kafka"
+
+    @property
+    def topics(self) -> frozenset[str]:
+        """Output topics that are written."""
+        return frozenset(self.partitions)
+
+    def begin(self) -> bytes:
+        """Gives the end offset of every output partition."""
+        consumer = self._consumer("read_uncommitted")
+        try:
+            ends: Offsets = defaultdict(dict)
+            for topic, count in self.partitions.items():
+                for partition in range(count):
+                    ends[topic][partition] = self._watermarks(consumer, topic, partition)[1]
+            return _pack(ends)
+        finally:
+            consumer.close()
+
+    def open_lane(self, lane: int, lane_count: int, position: bytes) -> KafkaLane:
+        """Opens a lane as the module's steps 1 to 3 say."""
+        offsets = {
+            topic: {partition: offset for partition, offset in parts.items() if partition % lane_count == lane}
+            for topic, parts in _unpack(position).items()
+            if topic in self.partitions
+        }
+        producer = Producer(
+            {
+                "compression.type": "lz4",
+                "linger.ms": 5,
+                "message.max.bytes": MESSAGE_BYTES_MAX,
+                "queue.buffering.max.messages": 200_000,
+                "transaction.timeout.ms": 60_000,
+                **self.client,
+                "acks": "all",
+                "enable.idempotence": True,
+                "transactional.id": f"{self.pipeline}/{lane}",
+            }
+        )
+        with _translated("init_transactions", lane):
+            producer.init_transactions(self.request_timeout_s)
+        seen, offsets = self._read_back(offsets)
+        return KafkaLane(self, producer, lane, lane_count, offsets, seen)
+
+    def _read_back(self, offsets: Offsets) -> tuple[dict[str, set[str]], Offsets]:
+        """Gives the ids between the position and the end, by topic, and the offsets of the end."""
+        consumer = self._consumer("read_committed")
+        seen: dict[str, set[str]] = defaultdict(set)
+        ends: Offsets = {topic: dict(parts) for topic, parts in offsets.items()}
+        try:
+            reading: set[tuple[str, int]] = set()
+            for topic, parts in offsets.items():
+                for partition, offset in parts.items():
+                    low, high = self._watermarks(consumer, topic, partition)
+                    if offset < low:
+                        raise FatalError(
+                            f"{topic}[{partition}]: the snapshot ends at offset {offset}, the oldest record left is {low}: retention passed what this lane "
+                            "wrote, so it cannot know which ids are there; raise the topic's retention and start under a new pipeline name with a backfill"
+                        )
+                    if offset < high:
+                        reading.add((topic, partition))
+            consumer.assign([TopicPartition(topic, partition, offsets[topic][partition]) for topic, partition in sorted(reading)])
+            stalled_at = time.monotonic() + _READ_BACK_STALL_S
+            while reading:
+                messages = consumer.consume(_READ_BACK_BATCH, timeout=0.1)
+                if messages:
+                    stalled_at = time.monotonic() + _READ_BACK_STALL_S
+                elif time.monotonic() > stalled_at:
+                    raise RetryableError(f"read-back of {len(reading)} output partitions stalled for {_READ_BACK_STALL_S:.0f} s; is the broker up?", 1_000)
+                for message in messages:
+                    self._take_back(message, seen, ends, reading)
+        finally:
+            consumer.close()
+        return seen, ends
+
+    def _take_back(self, message: Message, seen: dict[str, set[str]], ends: Offsets, reading: set[tuple[str, int]]) -> None:
+        topic, partition, error = message.topic(), message.partition(), message.error()
+        if error is not None:
+            if error.code() == KafkaError._PARTITION_EOF:
+                reading.discard((topic, partition))
+                ends[topic][partition] = max(ends[topic][partition], message.offset())
+                return
+            raise _translate(KafkaException(error), "read-back", None)
+        self.probe("during_recovery")
+        for name, value in message.headers() or ():
+            if name == ID_HEADER:
+                seen[topic].add(value.decode("ascii"))
+
+    def _consumer(self, isolation: str) -> Consumer:
+        return Consumer(
+            {
+                **self.client,
+                "group.id": f"{self.pipeline}/read-back",
+                "isolation.level": isolation,
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "error",
+            }
+        )
+
+    def _watermarks(self, consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
+        with _translated(f"offsets of {topic}[{partition}]", None):
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=self.request_timeout_s, cached=False)
+            return low, high
+
+
+class KafkaLane:
+    """One transactional writer; see KafkaSink."""
+
+    def __init__(self, sink: KafkaSink, producer: Producer, lane: int, lane_count: int, offsets: Offsets, seen: dict[str, set[str]]) -> None:
+        self._sink = sink
+        self._producer = producer
+        self._lane = lane
+        self._lane_count = lane_count
+        self._offsets = offsets
+        self._seen = seen
+        #: Ids of a transaction whose commit was asked for and not yet answered.
+        self._undecided: dict[str, list[str]] | None = None
+
+    def write(self, batch: OutputBatch, deadline_s: float) -> Receipt:
+        """Writes the rows whose ids are new, in one transaction."""
+        until = time.monotonic() + deadline_s
+        if self._undecided is not None:
+            self._settle(until)
+        ids: dict[str, list[str]] = {}
+        frames: dict[str, pl.DataFrame] = {}
+        skipped: dict[str, int] = {}
+        for name, frame in batch.items():
+            if name not in self._sink.partitions or frame.is_empty():
+                continue
+            ids[name], frames[name] = self._unseen(OUTPUTS[name], frame)
+            skipped[name] = frame.height - len(ids[name])
+        if any(ids.values()):
+            with _translated("write", self._lane, self._abort):
+                self._producer.begin_transaction()
+                for name, frame in frames.items():
+                    self._produce(OUTPUTS[name], frame, ids[name], until)
+            self._sink.probe("inside_transaction")
+            self._undecided = ids
+            self._commit(until)
+        return Receipt(written={name: len(of_topic) for name, of_topic in ids.items()}, skipped=skipped)
+
+    def _unseen(self, topic: OutputTopic, frame: pl.DataFrame) -> tuple[list[str], pl.DataFrame]:
+        ids = _ids(topic, frame)
+        seen = self._seen.get(topic.name)
+        if not seen:
+            return ids, frame
+        new = [i for i, row_id in enumerate(ids) if row_id not in seen]
+        return [ids[i] for i in new], frame[new]
+
+    def _produce(self, topic: OutputTopic, frame: pl.DataFrame, ids: list[str], until: float) -> None:
+        if not ids:
+            return
+        name, keys = topic.name, frame[topic.key_column]
+        partitions = output_partitions(keys, self._sink.partitions[name], self._lane, self._lane_count)
+        traces = frame[TRACE_HEADER].to_list() if TRACE_HEADER in frame.columns else [None] * len(ids)
+        rows = zip(self._sink.encode(name, frame), keys.to_list(), partitions, ids, traces, strict=True)
+        produce, delivered = self._producer.produce, self._delivered
+        for value, key, partition, row_id, trace in rows:
+            headers = [(ID_HEADER, row_id)] if trace is None else [(ID_HEADER, row_id), (TRACE_HEADER, trace)]
+            while True:
+                try:
+                    produce(name, value, key, partition, on_delivery=delivered, headers=headers)
+                    break
+                except BufferError as error:
+                    if time.monotonic() > until:
+                        self._abort()
+                        raise RetryableError(f"lane {self._lane}: {name} takes no more records; is the broker up?", 500) from error
+                    self._producer.poll(0.05)
+        self._producer.poll(0)
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            parts = self._offsets.setdefault(message.topic(), {})
+            partition = message.partition()
+            parts[partition] = max(parts.get(partition, 0), message.offset() + 1)
+
+    def _commit(self, until: float) -> None:
+        """Commits the open transaction; its ids stay undecided when no answer comes in time."""
+        with _translated("commit", self._lane, self._abort):
+            self._producer.commit_transaction(max(0.1, until - time.monotonic()))
+        self._undecided = None
+
+    def _settle(self, until: float) -> None:
+        """Learns what became of a commit whose answer was lost; the retry of its batch then skips what was committed."""
+        undecided = self._undecided
+        assert undecided is not None
+        self._commit(until)
+        for topic, ids in undecided.items():
+            self._seen.setdefault(topic, set()).update(ids)
+
+    def _abort(self) -> None:
+        self._undecided = None
+        self._producer.abort_transaction(self._sink.request_timeout_s)
+
+    def position(self) -> bytes:
+        """Gives the offset after the last record of this lane, by partition."""
+        return _pack(self._offsets)
+
+    def close(self) -> None:
+        """Leaves an open transaction to the successor, who ends it by fencing."""
+        self._producer.purge()
+
+
+@contextmanager
+def _translated(doing: str, lane: int | None, abort: Callable[[], None] | None = None) -> Iterator[None]:
+    """Turns librdkafka's errors into ours; aborts the transaction where librdkafka says that it must be aborted."""
+    try:
+        yield
+    except KafkaException as error:
+        kafka_error: KafkaError = error.args[0]
+        if abort is not None and kafka_error.txn_requires_abort() and not kafka_error.fatal():
+            with suppress(KafkaException):
+                abort()
+        raise _translate(error, doing, lane) from error
+
+
+def _translate(error: KafkaException, doing: str, lane: int | None) -> RetryableError | FatalError:
+    where = doing if lane is None else f"lane {lane}, {doing}"
+    return kafka_failure(error.args[0], where)

@@ -1,0 +1,326 @@
+"""The Bytewax engine: any topology on one machine, several worker threads, recovery by snapshots.
+
+    source lane (poll, front steps)  --lane batches-->  lane (keyed steps, sink writers)
+
+A source lane is a Bytewax source partition, a lane is a Bytewax sink partition; their numbers are fixed, so any number of workers can resume. The snapshot of
+an epoch holds, for each source lane, its offsets and watermarks, and for each lane the manifest of its state, its marks and the positions of its
+sinks. The commit of an epoch goes:
+
+1. every source lane closes the epoch and hands in its offsets;
+2. each lane folds what was polled in the epoch and flushes its writers: all outputs are durable;
+3. each lane writes its touched state to a pack and hands in the manifest;
+4. Bytewax commits the epoch, and only then polls for the next one.
+
+A crash before 4 resumes at the epoch before: the source reads again from its offsets, and the sinks skip the ids that they find already written.
+The adapter knows no operator by name.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow
+from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
+from bytewax.recovery import RecoveryConfig, init_db_dir
+from bytewax.testing import cluster_main
+
+from schemas.errors import HeadraceError, RetryableError
+from sinks.contract import Sink, SinkLane
+from streams.batch import LaneBatch, Partition
+from streams.credits import Credits, Ticket
+from streams.failpoints import Failpoints
+from streams.intake import Board, Intake, IntakeState
+from streams.lane import Lane
+from streams.packs import LanePacks
+from streams.patience import Patience
+from streams.recovery import RecoveryDirectory
+from streams.sources import KafkaInput, KafkaReader
+from streams.stop import Stop
+from streams.telemetry import Telemetry
+from streams.topology import Topology
+from streams.writers import LaneWriter
+
+T = TypeVar("T")
+
+#: How often lag and watermark gauges are set.
+_GAUGES_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a source lane polls.
+
+    Attributes:
+        batch_rows_max: Rows of one poll at most.
+        linger_s: Time between polls that did not fill a batch.
+        idle_s: How long a partition at its end must be quiet to count as idle.
+        epoch_s: Time between snapshots.
+        until: Offsets at which to stop, by partition; None runs until told to stop. At the end of a bounded run every window is closed.
+    """
+
+    batch_rows_max: int
+    linger_s: float
+    idle_s: float
+    epoch_s: float
+    until: Mapping[Partition, int] | None = None
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of a topology: what its parts share."""
+
+    topology: Topology
+    source: KafkaInput
+    sinks: Sequence[Sink]
+    begin_inputs: Mapping[Partition, int]
+    begin_sinks: Mapping[str, bytes]
+    recovery: RecoveryDirectory
+    source_lanes: int
+    workers: int
+    pace: Pace
+    credits: Credits
+    write_deadline_s: float
+    patience: Patience
+    stop: Stop
+    telemetry: Telemetry
+    failpoints: Failpoints
+    failure: HeadraceError | None = None
+    board: Board = field(init=False)
+    floors: Mapping[Partition, Sequence[tuple[int, int]]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.board = Board(self.partitions)
+        self.floors = self.recovery.idle_marks()
+
+    @property
+    def partitions(self) -> list[Partition]:
+        """Every input partition, sorted."""
+        return sorted(self.begin_inputs)
+
+    def partitions_of(self, source_lane: int) -> list[Partition]:
+        """Partitions that a source lane reads: by partition number, so that growth of one topic moves no other's."""
+        return [partition for partition in self.partitions if partition[1] % self.source_lanes == source_lane]
+
+    def lane_batch_failed(self, error: HeadraceError) -> None:
+        """Keeps the first failure: Bytewax reports only that some worker panicked."""
+        if self.failure is None:
+            self.failure = error
+
+
+def run_flow(run: Run) -> None:
+    """Runs until the stop is requested, the bounded input is done, or a part fails.
+
+    Raises:
+        HeadraceError: The first failure of a part, as that part raised it.
+    """
+    flow = Dataflow(run.topology.name.replace("-", "_"))
+    lanes = op.input("source", flow, _Source(run))
+    op.output("lanes", lanes, _Lanes(run))
+    engine = run.recovery.engine_path
+    if not engine.exists():
+        engine.mkdir()
+        init_db_dir(engine, 1)
+    try:
+        cluster_main(
+            flow,
+            [],
+            0,
+            epoch_interval=timedelta(seconds=run.pace.epoch_s),
+            recovery_config=RecoveryConfig(str(engine)),
+            worker_count_per_proc=run.workers,
+        )
+    except Exception:
+        if run.failure is not None:
+            raise run.failure from None
+        raise
+    if run.failure is not None:
+        raise run.failure
+
+
+class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
+    """Polls the partitions of one source lane and gives lane batches."""
+
+    def __init__(self, run: Run, number: int, resume: str | None) -> None:
+        self._run = run
+        partitions = run.partitions_of(number)
+        offsets, state = _resumed(resume, partitions, run.begin_inputs)
+        self._reader = run.patience.persist(lambda: KafkaReader(run.source, offsets), run.stop, lambda _: None)
+        self._intake = Intake(run.topology, partitions, run.board, run.floors, run.recovery.record_idle, run.telemetry, state)
+        now = time.monotonic()
+        self._quiet_since = dict.fromkeys(partitions, now)
+        self._gauges_at = now
+        self._hurry = False
+        self._committable: Mapping[Partition, int] = {}
+        self._finished = False
+
+    def next_batch(self) -> list[tuple[str, LaneBatch]]:
+        run = self._run
+        if run.failure is not None or run.stop.requested or self._finished:
+            raise StopIteration
+        rows_max = run.credits.available(run.pace.batch_rows_max)
+        if rows_max <= 0:
+            return []
+        try:
+            raw = self._reader.poll(rows_max)
+            if raw.height:
+                run.failpoints.hit("after_poll")
+                run.credits.take(raw.height)
+            self._hurry = raw.height * 2 >= run.pace.batch_rows_max
+            batches = self._intake.take(raw) if raw.height else []
+            batches += self._rest(batches)
+        except RetryableError:
+            return []
+        except HeadraceError as error:
+            run.lane_batch_failed(error)
+            raise
+        self._gauge()
+        return [(str(lane % run.topology.lanes), batch) for lane, batch in enumerate(batches)]
+
+    def _rest(self, batches: Sequence[LaneBatch]) -> list[LaneBatch]:
+        """Tells the intake which partitions are idle; at the end of a bounded run, those that are done."""
+        run, now, offsets = self._run, time.monotonic(), self._reader.offsets
+        for batch in batches[:1]:
+            self._quiet_since.update(dict.fromkeys(self._polled(batches), now))
+        at_end = self._reader.at_end
+        quiet_s = 0.0 if run.pace.until is not None else run.pace.idle_s
+        idle = {p: offsets[p] for p in at_end if now - self._quiet_since[p] >= quiet_s}
+        if run.pace.until is not None:
+            idle = {p: offset for p, offset in offsets.items() if offset >= run.pace.until.get(p, 0)}
+            self._finished = run.board.all_idle and len(idle) == len(offsets)
+        return self._intake.rest(idle)
+
+    @staticmethod
+    def _polled(batches: Sequence[LaneBatch]) -> set[Partition]:
+        frames = [frame for batch in batches for frame in (batch.rows, batch.dead) if frame is not None and frame.height]
+        return {row for frame in frames for row in frame.select("topic", "partition").unique().iter_rows()}
+
+    def _gauge(self) -> None:
+        now = time.monotonic()
+        if now - self._gauges_at < _GAUGES_EVERY_S:
+            return
+        self._gauges_at = now
+        for (topic, partition), records in self._reader.lag().items():
+            self._run.telemetry.lag(topic, partition, records)
+        wall = time.time()
+        for (topic, partition), watermark in self._intake.state.watermarks.items():
+            self._run.telemetry.watermark(topic, partition, wall - watermark / 1000)
+
+    def next_awake(self) -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=0 if self._hurry else self._run.pace.linger_s)
+
+    def snapshot(self) -> str:
+        # Bytewax has committed the epoch before by now, so its offsets may be told to the group.
+        if self._committable:
+            self._reader.commit(self._committable)
+        self._committable = dict(self._reader.offsets)
+        state = self._intake.state
+        return json.dumps({name: _rows(of) for name, of in (("offsets", self._reader.offsets), ("watermarks", state.watermarks), ("newest", state.newest))})
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+def _rows(by_partition: Mapping[Partition, int]) -> list[list[str | int]]:
+    return [[topic, partition, value] for (topic, partition), value in sorted(by_partition.items())]
+
+
+def _resumed(resume: str | None, partitions: Sequence[Partition], begin: Mapping[Partition, int]) -> tuple[dict[Partition, int], IntakeState]:
+    """Gives offsets and intake state from a snapshot; a partition that the snapshot does not know starts where it began."""
+    found: Mapping[str, Sequence[Any]] = json.loads(resume) if resume is not None else {}
+    by_name = {name: {(topic, partition): value for topic, partition, value in found.get(name, ())} for name in ("offsets", "watermarks", "newest")}
+    offsets = {partition: by_name["offsets"].get(partition, begin[partition]) for partition in partitions}
+    return offsets, IntakeState(by_name["watermarks"], by_name["newest"])
+
+
+class _Source(FixedPartitionedSource[tuple[str, LaneBatch], str]):
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def list_parts(self) -> list[str]:
+        return [str(number) for number in range(self._run.source_lanes)]
+
+    def build_part(self, step_id: str, for_part: str, resume_state: str | None) -> _SourceLane:
+        return _guarded(self._run, lambda: _SourceLane(self._run, int(for_part), resume_state))
+
+
+class _LanePart(StatefulSinkPartition[LaneBatch, str]):
+    """One lane with the writers of its sinks."""
+
+    def __init__(self, run: Run, number: int, resume: str | None) -> None:
+        self._run = run
+        found = json.loads(resume) if resume is not None else None
+        steps = {step.name: step for step in run.topology.keyed_steps}
+        self._packs = LanePacks(run.recovery.packs_path / str(number), steps, found["state"].encode() if found else None)
+        marks = {(topic, partition): mark for topic, partition, mark in found["marks"]} if found else None
+        self._lane = Lane(run.topology, run.partitions, run.telemetry, self._packs.states(), marks)
+        positions = {name: bytes.fromhex(position) for name, position in found["sinks"].items()} if found else run.begin_sinks
+        self._writers = {sink.name: self._writer(sink, number, positions[sink.name]) for sink in run.sinks}
+
+    def _writer(self, sink: Sink, number: int, position: bytes) -> LaneWriter:
+        run = self._run
+
+        def open_lane() -> SinkLane:
+            return sink.open_lane(number, run.topology.lanes, position)
+
+        return LaneWriter(sink.name, open_lane, run.write_deadline_s, run.patience, run.stop, run.telemetry)
+
+    def write_batch(self, batches: list[LaneBatch]) -> None:
+        _guarded(self._run, lambda: self._fold(batches))
+
+    def _fold(self, batches: list[LaneBatch]) -> None:
+        run = self._run
+        outputs = self._lane.apply(batches)
+        rows = sum(batch.source_rows for batch in batches)
+        if rows:
+            run.failpoints.hit("after_state_update")
+        oldest = min((batch.oldest_kafka_time for batch in batches if batch.oldest_kafka_time is not None), default=None)
+        ticket = Ticket(rows, len(self._writers), oldest, run.credits, run.telemetry.end_to_end)
+        for writer in self._writers.values():
+            writer.put(outputs, ticket)
+
+    def snapshot(self) -> str:
+        return _guarded(self._run, self._save)
+
+    def _save(self) -> str:
+        begin = time.perf_counter()
+        positions = {name: writer.flush() for name, writer in self._writers.items()}
+        self._run.failpoints.hit("before_snapshot")
+        manifest = self._packs.save(self._lane.states)
+        self._run.failpoints.hit("after_pack")
+        self._run.telemetry.snapshot_taken(time.perf_counter() - begin)
+        marks = [[topic, partition, mark] for (topic, partition), mark in self._lane.marks.items()]
+        return json.dumps({"state": manifest.decode(), "marks": marks, "sinks": {name: position.hex() for name, position in positions.items()}})
+
+    def close(self) -> None:
+        for writer in self._writers.values():
+            writer.close()
+
+
+class _Lanes(FixedPartitionedSink[LaneBatch, str]):
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def list_parts(self) -> list[str]:
+        return [str(number) for number in range(self._run.topology.lanes)]
+
+    def part_fn(self, item_key: str) -> int:
+        return int(item_key)
+
+    def build_part(self, step_id: str, for_part: str, resume_state: str | None) -> _LanePart:
+        return _guarded(self._run, lambda: _LanePart(self._run, int(for_part), resume_state))
+
+
+def _guarded(run: Run, call: Callable[[], T]) -> T:
+    """Keeps the first failure of a part for ``run_flow`` to raise."""
+    try:
+        return call()
+    except HeadraceError as error:
+        run.lane_batch_failed(error)
+        raise

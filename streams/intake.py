@@ -1,0 +1,173 @@
+"""The intake: from polled records to lane batches, beside the source, before anything crosses a thread.
+
+Runs the front steps, gives each row its partition's watermark, tells idle partitions, and splits by lane. Engine-independent.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from operators.contract import NO_DEAD
+from operators.shards import shard_of
+from operators.windows.watermark import Mark, idle_floor, row_watermarks
+from schemas.events import RAW
+from streams.batch import LaneBatch, Partition
+from streams.recovery import IdleMark
+from streams.telemetry import Telemetry
+from streams.topology import Topology
+
+
+class Board:
+    """Where every input partition stands, shared by the source lanes of a run."""
+
+    def __init__(self, partitions: Sequence[Partition]) -> None:
+        self._lock = threading.Lock()
+        self._marks = {partition: Mark(watermark=None, newest=None, idle=False) for partition in partitions}
+
+    def post(self, marks: Mapping[Partition, Mark]) -> None:
+        """Takes in how some partitions stand now."""
+        with self._lock:
+            self._marks.update(marks)
+
+    def marks(self) -> dict[Partition, Mark]:
+        """Gives how all partitions stand."""
+        with self._lock:
+            return dict(self._marks)
+
+    @property
+    def all_idle(self) -> bool:
+        """Whether no partition is active."""
+        return all(mark.idle for mark in self.marks().values())
+
+
+@dataclass(slots=True)
+class IntakeState:
+    """What an intake needs to go on: part of the source's snapshot.
+
+    Attributes:
+        watermarks: Watermark by partition, floors included.
+        newest: Largest event time seen, by partition.
+    """
+
+    watermarks: dict[Partition, int] = field(default_factory=dict)
+    newest: dict[Partition, int] = field(default_factory=dict)
+
+
+class Intake:
+    """Turns polled records of one source lane into lane batches.
+
+    Args:
+        topology: The pipeline.
+        partitions: Partitions this source lane reads.
+        board: Where all partitions stand.
+        floors: Recorded idle marks by partition.
+        record_idle: Makes idle marks durable.
+        telemetry: Counts.
+        state: As of the snapshot.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        partitions: Sequence[Partition],
+        board: Board,
+        floors: Mapping[Partition, Sequence[tuple[int, int]]],
+        record_idle: Callable[[Sequence[IdleMark]], None],
+        telemetry: Telemetry,
+        state: IntakeState | None = None,
+    ) -> None:
+        self._topology = topology
+        self._partitions = tuple(partitions)
+        self._board = board
+        self._floors = {partition: list(floors.get(partition, ())) for partition in partitions}
+        self._record_idle = record_idle
+        self._telemetry = telemetry
+        self.state = state or IntakeState()
+        self._post(frozenset())
+
+    def take(self, raw: pl.DataFrame) -> list[LaneBatch]:
+        """Gives one batch for each lane, in lane order; every row of ``raw`` is in one of them, as a row or as a dead letter."""
+        self._telemetry.batch_polled(raw.height)
+        for topic, rows in raw.group_by("topic").len().iter_rows():
+            self._telemetry.outcome(topic, "polled", rows)
+        rows, dead = raw, [NO_DEAD]
+        for step in self._topology.front:
+            with self._telemetry.stage(step.name, rows.height):
+                outcome = step(rows)
+            assert rows.height == outcome.batch.height + outcome.dead.height, f"step {step.name} lost or made rows"
+            rows = outcome.batch
+            dead.append(outcome.dead)
+            self._telemetry.outcome_facts(outcome.facts)
+        rows, self.state.watermarks = row_watermarks(rows, self.state.watermarks, self._floors)
+        for topic, partition, newest in rows.group_by("topic", "partition").agg(pl.col("event_time").max()).iter_rows():
+            self.state.newest[topic, partition] = max(newest, self.state.newest.get((topic, partition), newest))
+        all_dead = pl.concat(dead)
+        self._telemetry.dead(all_dead)
+        self._post(frozenset())
+        return self._split(rows, all_dead)
+
+    def rest(self, idle: Mapping[Partition, int]) -> list[LaneBatch]:
+        """Lets idle partitions hold the others back no more; gives batches of marks alone where that moved a watermark, else nothing.
+
+        Args:
+            idle: Next offset of each partition that is read to its end and has been quiet for long enough.
+        """
+        moved = self._replay_floors(idle)
+        self._post(frozenset(idle))
+        floor = idle_floor(self._board.marks(), self._topology.window_ms)
+        raised = [
+            IdleMark(topic, partition, offset, floor)
+            for (topic, partition), offset in idle.items()
+            if floor is not None and floor > self.state.watermarks.get((topic, partition), floor - 1)
+        ]
+        if raised:
+            self._record_idle(raised)
+            for mark in raised:
+                self._floors[mark.topic, mark.partition].append((mark.offset, mark.watermark))
+                self.state.watermarks[mark.topic, mark.partition] = mark.watermark
+            self._post(frozenset(idle))
+        return self._split(None, NO_DEAD) if raised or moved else []
+
+    def _replay_floors(self, idle: Mapping[Partition, int]) -> bool:
+        """Applies the marks that an earlier life recorded for the offsets now reached."""
+        moved = False
+        for partition, offset in idle.items():
+            reached = [watermark for at, watermark in self._floors[partition] if at <= offset]
+            before = self.state.watermarks.get(partition)
+            if reached and (before is None or max(reached) > before):
+                self.state.watermarks[partition] = max(reached)
+                moved = True
+        return moved
+
+    def _post(self, idle: frozenset[Partition]) -> None:
+        state = self.state
+        self._board.post({p: Mark(state.watermarks.get(p), state.newest.get(p), p in idle) for p in self._partitions})
+
+    def _split(self, rows: pl.DataFrame | None, dead: pl.DataFrame) -> list[LaneBatch]:
+        lanes = self._topology.lanes
+        marks = {partition: self.state.watermarks.get(partition) for partition in self._partitions}
+        dead_by_lane = {lane: dead.filter(pl.col("offset") % lanes == lane) for lane in range(lanes)} if dead.height else {}
+        batches = []
+        lane_of = shard_of(rows[self._topology.key], self._topology.shards) % lanes if rows is not None else None
+        for lane in range(lanes):
+            share = None if rows is None else rows if lanes == 1 else rows.filter(lane_of == lane)
+            ended = dead_by_lane.get(lane, NO_DEAD)
+            batches.append(LaneBatch(share, marks, ended, (0 if share is None else share.height) + ended.height, _oldest(share)))
+        return batches
+
+
+def _oldest(rows: pl.DataFrame | None) -> int | None:
+    oldest = None if rows is None else rows["kafka_time"].min()
+    return oldest if isinstance(oldest, int) else None
+
+
+def empty_rows(topology: Topology) -> pl.DataFrame:
+    """Gives a frame without rows and with the columns that the front steps and the row watermark make."""
+    rows = RAW.to_frame()
+    for step in topology.front:
+        rows = step(rows).batch
+    return rows.with_columns(pl.lit(None, dtype=pl.Int64).alias("row_watermark"))

@@ -1,0 +1,117 @@
+"""A lane: the keyed half of the pipeline for its share of the keys. Engine-independent.
+
+Folds lane batches through the keyed steps and gives the records to publish. Holds the state of the steps and the marks of all partitions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import polars as pl
+
+from operators.contract import EMPTY_STATE, NO_DEAD, KeyedStep, State
+from operators.windows.watermark import merge
+from schemas.coordinates import record_uid
+from schemas.errors import record_error_codes
+from schemas.frames import output_schema
+from sinks.contract import OutputBatch
+from streams.batch import LaneBatch, Marks, Partition
+from streams.intake import empty_rows
+from streams.telemetry import Telemetry
+from streams.topology import Topology
+
+#: A watermark after every event: closes all windows at the end of a finite input.
+END_OF_TIME: Final = 2**62
+
+_CODES: Final = frozenset(record_error_codes())
+
+
+class Lane:
+    """The keyed steps of one lane with their state.
+
+    Args:
+        topology: The pipeline.
+        partitions: Every input partition of the pipeline: until each has a mark there is no merged watermark.
+        telemetry: Counts.
+        states: State by step name, as of the snapshot.
+        marks: Watermarks by partition, as of the snapshot.
+    """
+
+    def __init__(
+        self, topology: Topology, partitions: Sequence[Partition], telemetry: Telemetry, states: Mapping[str, State] | None = None, marks: Marks | None = None
+    ) -> None:
+        self._topology = topology
+        self._telemetry = telemetry
+        self._states: dict[str, State] = {step.name: EMPTY_STATE for step in topology.keyed_steps} | dict(states or {})
+        self._marks: dict[Partition, int | None] = dict.fromkeys(partitions) | {p: m for p, m in (marks or {}).items() if p in set(partitions)}
+        self._watermark: int | None = merge(self._marks)
+        self._empty = empty_rows(topology)
+
+    @property
+    def states(self) -> Mapping[str, State]:
+        """State by step name."""
+        return self._states
+
+    @property
+    def marks(self) -> Marks:
+        """Watermarks by partition."""
+        return self._marks
+
+    def apply(self, batches: Sequence[LaneBatch]) -> OutputBatch:
+        """Folds batches in the order given; gives the records to publish, by topic. Rows of several batches go through each step at once."""
+        rows = [batch.rows for batch in batches if batch.rows is not None]
+        for batch in batches:
+            for partition, mark in batch.marks.items():
+                before = self._marks.get(partition)
+                self._marks[partition] = mark if before is None or (mark is not None and mark > before) else before
+        merged = merge(self._marks)
+        moved = merged is not None and (self._watermark is None or merged > self._watermark)
+        if moved:
+            self._watermark = merged
+        dead = [batch.dead for batch in batches]
+        if not rows and not moved:
+            return self._publish({}, dead)
+        return self._fold(pl.concat(rows) if rows else self._empty, dead)
+
+    def finish(self) -> OutputBatch:
+        """Closes every window, as at the end of a finite input."""
+        self._watermark = END_OF_TIME
+        return self._fold(self._empty, [])
+
+    def _fold(self, rows: pl.DataFrame, before: Sequence[pl.DataFrame]) -> OutputBatch:
+        dead, outputs = [], {}
+        for step in self._topology.keyed:
+            height = rows.height
+            with self._telemetry.stage(step.name, height):
+                if isinstance(step, KeyedStep):
+                    self._states[step.name], outcome = step.apply(self._states[step.name], rows, self._watermark)
+                else:
+                    outcome = step(rows)
+            assert height == outcome.batch.height + outcome.dead.height, f"step {step.name} lost or made rows"
+            rows = outcome.batch
+            dead.append(outcome.dead)
+            outputs.update({topic: [*outputs.get(topic, ()), frame] for topic, frame in outcome.outputs.items() if frame.height})
+            self._telemetry.outcome_facts(outcome.facts)
+        for topic, passed in rows.group_by("topic").len().iter_rows():
+            self._telemetry.outcome(topic, "passed", passed)
+        here = pl.concat(dead) if dead else NO_DEAD
+        self._telemetry.dead(here)
+        return self._publish(outputs, [*before, here])
+
+    def _publish(self, outputs: Mapping[str, Sequence[pl.DataFrame]], dead: Sequence[pl.DataFrame]) -> OutputBatch:
+        batch = {topic: pl.concat(frames) if len(frames) > 1 else frames[0] for topic, frames in outputs.items()}
+        letters = pl.concat(dead).filter(pl.col("disposition") == "dead") if dead else NO_DEAD
+        if letters.height:
+            batch["dead_letters"] = dead_letters(letters)
+        return batch
+
+
+def dead_letters(dead: pl.DataFrame) -> pl.DataFrame:
+    """Gives the records of the ``dead_letters`` topic for rows of ``schemas.events.DEAD``."""
+    unknown = set(dead["code"].unique()) - _CODES
+    assert not unknown, f"codes that are not in the error tree: {sorted(unknown)}"
+    coordinates = dead.select("topic", "partition", "offset").iter_rows()
+    uids = pl.Series("record_uid", [record_uid(topic, partition, offset) for topic, partition, offset in coordinates], dtype=pl.String)
+    schema = output_schema("dead_letters")
+    return dead.with_columns(uids).select(schema.names()).cast(dict(schema))

@@ -1,0 +1,223 @@
+"""The Kafka source: polls the partitions of one source lane in batches, from offsets that the engine's snapshot owns.
+
+Partitions are assigned by headrace, not by a consumer group: the group id serves only to commit offsets, after a snapshot, as advice for lag tools.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import polars as pl
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from schemas.errors import ConfigError, FatalError, RetryableError
+from schemas.events import RAW
+from schemas.topics import TRACE_HEADER
+from sinks.errors import kafka_failure
+from streams.batch import Partition
+
+_REQUEST_TIMEOUT_S: Final = 10.0
+#: librdkafka fetches ahead in the background: at most this much for a source lane, or a backlog would fill the memory.
+_FETCHED_KBYTES_MAX: Final = 32 * 1024
+
+#: Version, trace id, parent id, flags. Source: W3C Trace Context, section 3.2.
+_TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
+
+Start = Literal["earliest", "latest"] | datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaInput:
+    """How to reach the input topics.
+
+    Attributes:
+        client: librdkafka settings for every client (``bootstrap.servers``, security).
+        group: Consumer group under which offsets are committed as advice.
+        topics: Input topics; each must exist.
+    """
+
+    client: Mapping[str, Any]
+    group: str
+    topics: tuple[str, ...]
+
+    def partitions(self) -> list[Partition]:
+        """Gives every partition of the input topics, sorted.
+
+        Raises:
+            ConfigError: A topic does not exist.
+            RetryableError: The cluster does not answer.
+        """
+        consumer = self.consumer()
+        try:
+            found = consumer.list_topics(timeout=_REQUEST_TIMEOUT_S).topics
+        except KafkaException as error:
+            raise kafka_failure(error.args[0], "metadata of the input topics") from error
+        finally:
+            consumer.close()
+        missing = [topic for topic in self.topics if topic not in found or found[topic].error is not None]
+        if missing:
+            raise ConfigError(f"kafka.inputs: topic {', '.join(missing)} is not on the cluster; create it, or leave it out of kafka.inputs")
+        return sorted((topic, partition) for topic in self.topics for partition in found[topic].partitions)
+
+    def start_offsets(self, partitions: Iterable[Partition], start: Start) -> dict[Partition, int]:
+        """Gives the offset to start each partition from: its oldest, its end, or the first record at or after a time."""
+        consumer = self.consumer()
+        try:
+            if isinstance(start, datetime):
+                millis = int(start.timestamp() * 1000)
+                asked = [TopicPartition(topic, partition, millis) for topic, partition in partitions]
+                answers = consumer.offsets_for_times(asked, timeout=_REQUEST_TIMEOUT_S)
+                return {
+                    (answer.topic, answer.partition): answer.offset if answer.offset >= 0 else self._bounds(consumer, answer.topic, answer.partition)[1]
+                    for answer in answers
+                }
+            which = 1 if start == "latest" else 0
+            return {(topic, partition): self._bounds(consumer, topic, partition)[which] for topic, partition in partitions}
+        except KafkaException as error:
+            raise kafka_failure(error.args[0], "start offsets") from error
+        finally:
+            consumer.close()
+
+    def _bounds(self, consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_REQUEST_TIMEOUT_S, cached=False)
+        return low, high
+
+    def consumer(self) -> Consumer:
+        """Opens a consumer that stores and resets no offsets by itself."""
+        return Consumer(
+            {
+                "fetch.wait.max.ms": 20,
+                "queued.max.messages.kbytes": _FETCHED_KBYTES_MAX,
+                "fetch.message.max.bytes": 4 * 1024 * 1024,
+                **self.client,
+                "group.id": self.group,
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "error",
+            }
+        )
+
+
+class KafkaReader:
+    """Reads some partitions in batches, each partition in log order.
+
+    Args:
+        source: Where to read.
+        offsets: Next offset of each partition to read.
+
+    Raises:
+        FatalError: A partition no longer has the record to go on with (retention passed it): records would be lost in silence.
+    """
+
+    def __init__(self, source: KafkaInput, offsets: Mapping[Partition, int]) -> None:
+        self._source = source
+        self._next = dict(offsets)
+        self._at_end: set[Partition] = set()
+        self._consumer = source.consumer()
+        try:
+            for (topic, partition), offset in self._next.items():
+                low, high = source._bounds(self._consumer, topic, partition)
+                if not low <= offset <= high:
+                    raise FatalError(_lost(topic, partition, offset, low, high))
+            self._consumer.assign([TopicPartition(topic, partition, offset) for (topic, partition), offset in sorted(self._next.items())])
+        except KafkaException as error:
+            self._consumer.close()
+            raise kafka_failure(error.args[0], "assigning the input partitions") from error
+        except FatalError:
+            self._consumer.close()
+            raise
+
+    @property
+    def offsets(self) -> Mapping[Partition, int]:
+        """Next offset of each partition, after the last poll."""
+        return self._next
+
+    @property
+    def at_end(self) -> frozenset[Partition]:
+        """Partitions of which everything that is there was polled."""
+        return frozenset(self._at_end)
+
+    def poll(self, rows_max: int) -> pl.DataFrame:
+        """Gives what has arrived, at most ``rows_max`` rows of ``schemas.events.RAW``; empty when nothing has. Does not wait.
+
+        Raises:
+            RetryableError: The cluster is away (librdkafka reconnects by itself; poll again).
+            FatalError: The offset to read is gone.
+        """
+        taken: list[Message] = []
+        for message in self._consumer.consume(rows_max, timeout=0):
+            error = message.error()
+            if error is None:
+                taken.append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                self._at_end.add((message.topic(), message.partition()))
+            elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+                partition = (message.topic(), message.partition())
+                low, high = self._source._bounds(self._consumer, *partition)
+                raise FatalError(_lost(*partition, self._next[partition], low, high))
+            elif not error.retriable():
+                failure = kafka_failure(error, "polling the input topics")
+                if not isinstance(failure, RetryableError):
+                    raise failure
+        frame = raw_frame(taken)
+        for topic, partition, last in frame.group_by("topic", "partition").agg(pl.col("offset").max()).iter_rows():
+            self._next[topic, partition] = last + 1
+            self._at_end.discard((topic, partition))
+        self._note_ends()
+        return frame
+
+    def _note_ends(self) -> None:
+        """Notices partitions read to their end: the end-of-partition event comes only once, before later records."""
+        for topic, partition in self._next.keys() - self._at_end:
+            _, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
+            if 0 <= high <= self._next[topic, partition]:
+                self._at_end.add((topic, partition))
+
+    def lag(self) -> dict[Partition, int]:
+        """Gives the records not yet polled, by partition, as far as the last fetch told."""
+        behind: dict[Partition, int] = {}
+        for (topic, partition), offset in self._next.items():
+            _, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
+            behind[topic, partition] = max(0, high - offset) if high != OFFSET_END and high >= 0 else 0
+        return behind
+
+    def commit(self, offsets: Mapping[Partition, int]) -> None:
+        """Tells the group how far the snapshots have come, for lag tools only; a failure is of no consequence to delivery."""
+        self._consumer.commit(offsets=[TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()], asynchronous=True)
+
+    def close(self) -> None:
+        """Leaves the cluster."""
+        self._consumer.close()
+
+
+def raw_frame(messages: Sequence[Message]) -> pl.DataFrame:
+    """Gives messages as a RAW frame, in the order they came."""
+    rows = [
+        (m.topic(), m.partition(), m.offset(), time if kind else None, m.key(), m.value(), _trace(m.headers()))
+        for m in messages
+        for kind, time in (m.timestamp(),)
+    ]
+    if not rows:
+        return RAW.to_frame()
+    return pl.DataFrame(dict(zip(RAW, zip(*rows, strict=True), strict=True)), schema=RAW)
+
+
+def _trace(headers: Iterable[tuple[str, bytes]] | None) -> str | None:
+    """Gives the W3C trace context of a record; None where there is none, or something else stands in its place (it might be personal)."""
+    for name, value in headers or ():
+        if name == TRACE_HEADER and value is not None and _TRACEPARENT(value):
+            return value.decode("ascii")
+    return None
+
+
+def _lost(topic: str, partition: int, offset: int, low: int, high: int) -> str:
+    return (
+        f"{topic}[{partition}]: must go on at offset {offset}, but the topic holds {low} to {high} only: retention or a deleted topic took records that were "
+        "not processed. Nothing was skipped. Restore the topic, or start under a new pipeline name with source.start set"
+    )

@@ -1,0 +1,142 @@
+"""Lane writers: one thread for each sink lane, so that a write never holds up the steps, and a slow sink batches up by itself.
+
+Writes queue up; whatever waits is written as one batch. ``flush`` returns when all of it is durable: the snapshot calls it first, so
+that no source offset is committed before its sinks acknowledged. A sink that is away is tried again for ever; meanwhile the credits run out
+and the source rests.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+import polars as pl
+
+from schemas.errors import FatalError, RetryableError
+from sinks.contract import OutputBatch, SinkLane
+from streams.credits import Ticket
+from streams.patience import Patience
+from streams.stop import Stop
+from streams.telemetry import Telemetry
+
+#: Rows in one write at most: bounds a transaction and the staging table.
+_WRITE_ROWS_MAX = 20_000
+
+
+class LaneWriter:
+    """Writes batches to one sink lane, in order, from a thread of its own.
+
+    Args:
+        sink: Name of the sink.
+        open_lane: Opens the sink lane; may read back what an earlier life wrote.
+        deadline_s: Seconds one write may take before it is tried again.
+        patience: How to wait between tries.
+        stop: Ends the waiting.
+        telemetry: Counts.
+    """
+
+    def __init__(
+        self, sink: str, open_lane: Callable[[], SinkLane], deadline_s: float, patience: Patience, stop: Stop, telemetry: Telemetry
+    ) -> None:
+        self._sink = sink
+        self._open_lane = open_lane
+        self._deadline_s = deadline_s
+        self._patience = patience
+        self._stop = stop
+        self._telemetry = telemetry
+        self._queue: deque[tuple[OutputBatch, Ticket]] = deque()
+        self._changed = threading.Condition()
+        self._writing = True  # until the lane is open
+        self._closing = False
+        self._failure: BaseException | None = None
+        self._lane: SinkLane | None = None
+        self._thread = threading.Thread(target=self._run, name=f"writer-{sink}", daemon=True)
+        self._thread.start()
+
+    def put(self, batch: OutputBatch, ticket: Ticket) -> None:
+        """Queues a batch; its ticket is acknowledged when it is durable.
+
+        Raises:
+            FatalError: The writer has failed.
+        """
+        with self._changed:
+            self._raise_failure()
+            self._queue.append((batch, ticket))
+            self._changed.notify_all()
+
+    def flush(self) -> bytes:
+        """Waits until everything that was put is durable; gives the sink lane's position.
+
+        Raises:
+            FatalError: The writer has failed, or the run is to stop and the sink did not answer within the grace.
+        """
+        with self._changed:
+            while self._failure is None and (self._queue or self._writing):
+                self._changed.wait(0.5)
+            self._raise_failure()
+            assert self._lane is not None
+            return self._lane.position()
+
+    def close(self) -> None:
+        """Ends the thread and closes the lane. What was not flushed is not written; a replay writes it."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(self._deadline_s)
+        if self._lane is not None and not self._thread.is_alive():
+            self._lane.close()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise FatalError(f"sink {self._sink}: {self._failure}") from self._failure
+
+    def _run(self) -> None:
+        try:
+            self._lane = self._patience.persist(self._open_lane, self._stop, self._failed_once)
+            while (work := self._next()) is not None:
+                self._write(*work)
+        except BaseException as error:  # noqa: BLE001 - handed to the lane's thread, which raises it
+            with self._changed:
+                self._failure = error
+                self._changed.notify_all()
+
+    def _next(self) -> tuple[OutputBatch, list[Ticket]] | None:
+        """Gives all that waits as one batch, None when the writer is closing."""
+        with self._changed:
+            self._writing = False
+            self._changed.notify_all()
+            while not self._queue and not self._closing:
+                self._changed.wait()
+            if self._closing:
+                return None
+            self._writing = True
+            batches, tickets, rows = [], [], 0
+            while self._queue and (not batches or rows < _WRITE_ROWS_MAX):
+                batch, ticket = self._queue.popleft()
+                batches.append(batch)
+                tickets.append(ticket)
+                rows += sum(frame.height for frame in batch.values())
+        return _joined(batches), tickets
+
+    def _write(self, batch: OutputBatch, tickets: list[Ticket]) -> None:
+        assert self._lane is not None
+        lane, begin = self._lane, time.perf_counter()
+        if any(frame.height for frame in batch.values()):
+            receipt = self._patience.persist(lambda: lane.write(batch, self._deadline_s), self._stop, self._failed_once)
+            self._telemetry.sink_acknowledged(self._sink, time.perf_counter() - begin)
+            for topic in receipt.written:
+                self._telemetry.sink_written(self._sink, topic, receipt.written[topic], receipt.skipped[topic])
+        for ticket in tickets:
+            ticket.acknowledge()
+
+    def _failed_once(self, error: RetryableError) -> None:
+        self._telemetry.sink_retried(self._sink)
+
+
+def _joined(batches: list[OutputBatch]) -> OutputBatch:
+    if len(batches) == 1:
+        return batches[0]
+    topics = dict.fromkeys(topic for batch in batches for topic in batch)
+    return {topic: pl.concat([batch[topic] for batch in batches if topic in batch]) for topic in topics}
