@@ -50,7 +50,7 @@ class Outcome:
 
     batch: pl.DataFrame
     outputs: Mapping[str, pl.DataFrame] = field(default_factory=dict)
-    dead: pl.DataFrame = NO_DEAD
+    dead: pl.DataFrame = field(default_factory=lambda: NO_DEAD)
     facts: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
@@ -132,4 +132,4 @@ def dead_rows(rows: pl.DataFrame, *, step: str, disposition: str, code: str | pl
     have = rows.with_columns(wanted)
     return have.select(
         pl.col(name) if name in have.columns else pl.lit(None, dtype=dtype).alias(name) for name, dtype in DEAD.items()
-    ).cast(dict(DEAD))
+    ).cast(DEAD)
