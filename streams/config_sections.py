@@ -205,8 +205,8 @@ class PrivacyConfig(Section):
 class LimitsConfig(Section):
     """Bounds on one record; what exceeds them becomes a dead letter."""
 
-    record_bytes_max: int = Field(default=1_000_000, ge=1_024, le=64_000_000, description="Size of a record's value.")
-    nesting_depth_max: int = Field(default=32, ge=1, le=200, description="Depth of JSON in a record.")
+    record_bytes_max: int = Field(default=1_048_576, ge=1_024, le=64_000_000, description="Size of a record's value.")
+    nesting_depth_max: int = Field(default=64, ge=1, le=200, description="Depth of JSON in a record.")
     future_skew_ms_max: int = Field(default=300_000, ge=0, le=86_400_000, description="How far an event time may lie after the Kafka timestamp.")
 
 

@@ -193,7 +193,7 @@ def _event(run: Run, topic: str, index: int, now: int, event_type: str, suffix: 
         "agent_id": run.agent,
         "session_id": run.session,
         "execution_id": turn,
-        "user_id": run.user if topic != "reasoning_traces" else None,
+        "user_id": run.user,
         **fields,
     }
     if topic == "agent_events":
