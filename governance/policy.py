@@ -22,6 +22,31 @@ KINDS: Final = ("agent", "tool", "reasoning", "workflow", "system")
 SIZED_FIELDS: Final = ("input", "output", "error", "attributes", "value")
 
 
+#: Entities that Presidio's English pattern recognisers find (2.2.366).
+PATTERN_ENTITIES: Final = (
+    "CREDIT_CARD",
+    "CRYPTO",
+    "DATE_TIME",
+    "EMAIL_ADDRESS",
+    "IBAN_CODE",
+    "IP_ADDRESS",
+    "MAC_ADDRESS",
+    "MEDICAL_LICENSE",
+    "PHONE_NUMBER",
+    "UK_NHS",
+    "URL",
+    "US_BANK_NUMBER",
+    "US_DRIVER_LICENSE",
+    "US_ITIN",
+    "US_PASSPORT",
+    "US_SSN",
+    "UUID",
+)
+
+#: Entities that no pattern can know: only a key name gives them away.
+KEY_ENTITIES: Final = ("LOCATION", "NRP", "ORGANIZATION", "PERSON")
+
+
 @dataclass(frozen=True, slots=True)
 class PatternSpec:
     """One named regular expression.
@@ -85,21 +110,6 @@ class PiiPolicy:
     def handling_of(self, entity: str) -> Handling:
         """Gives what is done with a finding; an entity that the policy does not name is kept, for it is not looked for."""
         return dict(self.entities).get(entity, Handling.KEEP)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Hard limits on one record: beyond them it becomes a dead letter.
-
-    Attributes:
-        record_bytes_max: Size of a record's value.
-        nesting_depth_max: Depth of nested JSON objects and arrays.
-        future_skew_ms_max: How far an event time may lie after the record's Kafka timestamp.
-    """
-
-    record_bytes_max: int
-    nesting_depth_max: int
-    future_skew_ms_max: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +224,6 @@ class Policy:
         pii: What is personal.
         handling: What is done with a field of each data class.
         rules: In the order of the file, which decides nothing.
-        limits: Hard limits on one record.
     """
 
     id: str
@@ -223,7 +232,6 @@ class Policy:
     pii: PiiPolicy
     handling: tuple[tuple[DataClass, Handling], ...]
     rules: tuple[AnyRule, ...]
-    limits: Limits
 
     @property
     def digest(self) -> str:

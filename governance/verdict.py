@@ -50,14 +50,18 @@ class Enforcement(StrEnum):
     FLAG = "flag"
     ENFORCE = "enforce"
 
+    @property
+    def reported(self) -> str:
+        """The word in ``guardrail_decision.avsc``."""
+        return {"shadow": "shadowed", "flag": "flagged", "enforce": "enforced"}[self.value]
+
 
 class Severity(StrEnum):
     """How urgent a hit is for people; ``critical`` and enforced raises an alert."""
 
     INFO = "info"
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
+    WARNING = "warning"
+    ERROR = "error"
     CRITICAL = "critical"
 
 

@@ -1,0 +1,1 @@
+"""Guardrails: rules over events, the decision that follows from their hits."""
