@@ -65,6 +65,7 @@ install_lock() {
 install_python_packages() {
     mkdir -p $STAMPS
     export VIRTUAL_ENV=$PWD/$VENV
+    $VENV/bin/python -m pip --version >/dev/null 2>&1 || $VENV/bin/python -m ensurepip >/dev/null
     install_lock requirements/uv.lock $VENV/bin/python -m pip install --quiet --disable-pip-version-check
     install_lock requirements/core.lock $VENV/bin/uv pip install --quiet
     install_lock requirements/dev.lock $VENV/bin/uv pip install --quiet
