@@ -246,18 +246,16 @@ def kafka_failure(error: KafkaError | KafkaException, where: str) -> SinkError:
 
 _DISK = Rule("the file system is full, over quota or busy: free some space", RELIEF_MS)
 _PATH = Rule("the directory is missing or not writable: check the path and its permissions")
-_FILES: Final = MappingProxyType(
-    {
-        **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR), _DISK),
-        **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG), _PATH),
-    }
-)
+_DISK_NAMES: Final = "ENOSPC EDQUOT EFBIG EIO EMFILE ENFILE ENOMEM EAGAIN EINTR"
+_PATH_NAMES: Final = "EACCES EPERM EROFS ENOENT ENOTDIR EISDIR ENAMETOOLONG"
+#: By the operating system's name of the error number.
+FILES: Final = MappingProxyType({**dict.fromkeys(_DISK_NAMES.split(), _DISK), **dict.fromkeys(_PATH_NAMES.split(), _PATH)})
 
 
 def file_failure(error: OSError, where: str) -> SinkError:
     """Gives our error for one of the operating system's; a number without a rule is fatal."""
-    number = error.errno or 0
-    return _made(f"{where}: the operating system said {errno.errorcode.get(number, number)}", _FILES.get(number, _PATH))
+    name = errno.errorcode.get(error.errno or 0, "an error without a number")
+    return _made(f"{where}: the operating system said {name}", FILES.get(name, _PATH))
 
 
 def _made(what: str, rule: Rule) -> SinkError:

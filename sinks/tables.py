@@ -8,15 +8,14 @@ two equal.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any, Final
 
 import polars as pl
 from psycopg import sql
 
+from schemas.frames import fields, value_type
 from schemas.topics import OUTPUTS, OutputTopic
 
 #: Raised by a corrected replay or an erasure; wins over the revision.
@@ -114,9 +113,9 @@ class Table:
         )
 
 
-def table_of(topic: OutputTopic, schema: Mapping[str, Any]) -> Table:
-    """Gives the table of a topic with this Avro schema."""
-    columns = tuple(_column(field) for field in schema["fields"])
+def table_of(topic: OutputTopic, declared: Iterable[Mapping[str, Any]]) -> Table:
+    """Gives the table of a topic whose Avro schema declares these fields."""
+    columns = tuple(_column(field) for field in declared)
     nullable = {column.name for column in columns if column.nullable}
     key = tuple(name for name in topic.id_columns if name != topic.revision_column)
     if topic.time_column not in nullable:
@@ -126,13 +125,9 @@ def table_of(topic: OutputTopic, schema: Mapping[str, Any]) -> Table:
 
 
 def _column(field: Mapping[str, Any]) -> Column:
-    given = field["type"]
-    branches = given if isinstance(given, list) else [given]
-    kind, *others = [branch for branch in branches if branch != "null"]
-    if others:
-        raise ValueError(f"field {field['name']}: no column type for a union of {len(others) + 1} types")
+    kind, nullable = value_type(field["type"])
     sql_type, dtype = _TYPES[_type_name(kind)]
-    return Column(field["name"], sql_type, dtype, "null" in branches)
+    return Column(field["name"], sql_type, dtype, nullable)
 
 
 def _type_name(kind: str | Mapping[str, Any]) -> str:
@@ -153,5 +148,4 @@ STORED: Final = ("agent_metrics", "guardrail_decisions", "alerts", "dead_letters
 
 def stored_tables() -> dict[str, Table]:
     """Gives the table of every stored topic, in the order in which a transaction writes them."""
-    folder = files("schemas") / "avro"
-    return {name: table_of(OUTPUTS[name], json.loads((folder / f"{OUTPUTS[name].schema}.avsc").read_text("utf-8"))) for name in sorted(STORED)}
+    return {name: table_of(OUTPUTS[name], fields(OUTPUTS[name].schema)) for name in sorted(STORED)}
