@@ -1,0 +1,1 @@
+"""The tests; a package, so that the fixtures under it are found whatever else is installed."""
