@@ -38,3 +38,8 @@ def record_uid(topic: str, partition: int, offset: int) -> str:
 def window_uid(*key: str) -> str:
     """Gives the id of a window: 32 hex digits over its start, length and grouping key (the revision is kept beside it)."""
     return _digest("window", *key)
+
+
+def alert_uid(event_uid: str, rule_id: str) -> str:
+    """Gives the id of an alert: 32 hex digits over the event and the rule that raised it."""
+    return _digest("alert", event_uid, rule_id)

@@ -1,8 +1,8 @@
 """Polars schemas and data classes of the topics, derived from their Avro schemas.
 
-A frame of ``output_schema(topic)`` is what operators emit: one column per Avro field, in the same order. Nullable unions become nullable columns,
-enums ``String``, arrays ``List``; times stay ``Int64`` milliseconds, as everywhere in the pipe. Avro knows which columns may be null; Polars does not,
-so ``required_columns`` says which must not be.
+A frame of ``output_schema(topic)`` is what operators emit: one column per Avro field, in the same order. Nullable unions become nullable
+columns, enums ``String``, arrays ``List``; times stay ``Int64`` milliseconds, as everywhere in the pipe. Avro knows which columns may be null;
+Polars does not, so ``required_columns`` says which must not be.
 """
 
 from __future__ import annotations

@@ -1,0 +1,196 @@
+"""Typed columns of one input schema to rows of the event frame: the conversions and checks that JSON and Avro share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import polars as pl
+
+from schemas.codec.rejects import REJECTS, ROW
+from schemas.codec.shapes import LINKS, Field, Role, Shape
+from schemas.errors import EventTimeInFuture, FieldMissing, NumberNotFinite, NumberOutOfRange, RecordError, RecordOversized, TimestampInvalid
+from schemas.events import EVENT, IDENTIFIERS, NAMES
+from schemas.limits import NUMBER_MAX, TIME_MS_MAX, Limits
+
+TIME_TEXT: Final = "timestamp_text"
+TIME_MS: Final = "timestamp_ms"
+_TIME: Final = "event_time"
+
+_DTYPES: Final[dict[Role, pl.DataType]] = {
+    Role.TEXT: pl.String(),
+    Role.DURATION_MS: pl.Float64(),
+    Role.USD: pl.Float64(),
+    Role.RATIO: pl.Float64(),
+    Role.COUNT: pl.Int64(),
+    Role.NUMBERS: pl.List(pl.Int64()),
+    Role.CONTENT: pl.String(),
+}
+#: What a float field is multiplied by before it is rounded (half to even) to an integer, and its largest value before that.
+_SCALE: Final[dict[Role, tuple[float, float]]] = {
+    Role.DURATION_MS: (1_000.0, NUMBER_MAX / 1_000),
+    Role.USD: (1_000_000_000.0, NUMBER_MAX / 1_000_000_000),
+    Role.RATIO: (1_000_000.0, 1.0),
+}
+#: Text that a producer chose and that databases must take: PostgreSQL cannot hold NUL in text, so it becomes the replacement character. In content
+#: NUL stays what JSON writes it as, the escape \u0000.
+_CLEANED: Final = (*IDENTIFIERS, *NAMES, "user_id")
+
+
+def wide_schema(shape: Shape) -> pl.Schema:
+    """Gives the schema of a wide frame: one column a field that fills a column, plus the link columns and ``attributes``."""
+    columns: dict[str, pl.DataType] = {ROW: pl.UInt32(), TIME_TEXT: pl.String(), TIME_MS: pl.Float64()}
+    columns.update({field.name: _DTYPES[field.role] for field in shape.fields if field.role in _DTYPES})
+    columns.update({link: pl.String() for link in LINKS})
+    columns["attributes"] = pl.String()
+    return pl.Schema(columns)
+
+
+def wide_frame(shape: Shape, rows: Sequence[int], columns: Mapping[str, Sequence[Any]]) -> pl.DataFrame:
+    """Gives the wide frame of decoded records: fields under their own names, before any conversion.
+
+    ``timestamp`` comes as two columns: ``timestamp_text`` where it was text, ``timestamp_ms`` where it was a number.
+    """
+    schema = wide_schema(shape)
+    return pl.DataFrame([pl.Series(name, rows if name == ROW else columns[name], dtype=dtype) for name, dtype in schema.items()])
+
+
+def to_events(wide: pl.DataFrame, raw: pl.DataFrame, shape: Shape, limits: Limits) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Gives the events (EVENT plus ``row``) and the rejects of a wide frame.
+
+    Args:
+        wide: Frame of ``wide_schema(shape)``.
+        raw: Rows of RAW plus ``row``, ``content_digest`` and ``value_bytes``.
+
+    Rejected here: ``field_missing``, ``timestamp_invalid``, ``number_not_finite``, ``number_out_of_range``, ``record_oversized`` (an id beyond
+    its limit), ``event_time_in_future``. Rows keep their order.
+    """
+    timed = wide.join(raw, on=ROW, how="left", maintain_order="left").with_columns(_event_time())
+    timed = _parse_leftover_times(timed)
+    failures = _failures(shape, limits)
+    judged = timed.with_columns(
+        code=pl.coalesce(pl.when(bad).then(pl.lit(error.code)) for bad, error in failures),
+        reason=pl.coalesce(pl.when(bad).then(pl.lit(str(error))) for bad, error in failures),
+    )
+    rejects = judged.filter(pl.col("code").is_not_null()).select(REJECTS.names())
+    good = judged if rejects.is_empty() else judged.filter(pl.col("code").is_null())
+    return good.select(ROW, *_event_columns(shape)), rejects
+
+
+def _event_time() -> pl.Expr:
+    """Gives the event time in ms, null where there is none that the fast parsers know; text without a zone is taken as UTC."""
+    text = pl.col(TIME_TEXT)
+    zoned = text.str.to_datetime("%+", time_unit="ms", strict=False).dt.epoch("ms")
+    naive = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="ms", strict=False).dt.epoch("ms")
+    number = pl.when(pl.col(TIME_MS).is_between(-1.0, float(TIME_MS_MAX) + 1.0)).then(
+        pl.col(TIME_MS).round(0, mode="half_to_even").cast(pl.Int64, strict=False)
+    )
+    return pl.coalesce(number, zoned, naive).alias(_TIME)
+
+
+def _parse_leftover_times(wide: pl.DataFrame) -> pl.DataFrame:
+    """Fills event times from the rarer forms of ISO 8601 (a space for the T, a date alone, hours without minutes in the zone)."""
+    leftover = wide.filter(pl.col(_TIME).is_null() & pl.col(TIME_TEXT).is_not_null()).select(ROW, TIME_TEXT)
+    if leftover.is_empty():
+        return wide
+    parsed = pl.Series("parsed", [_iso_ms(text) for text in leftover[TIME_TEXT]], dtype=pl.Int64)
+    found = leftover.select(ROW).with_columns(parsed)
+    joined = wide.join(found, on=ROW, how="left", maintain_order="left")
+    return joined.with_columns(pl.coalesce(_TIME, "parsed").alias(_TIME)).drop("parsed")
+
+
+def _iso_ms(text: str) -> int | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1_000 + since.microseconds // 1_000
+
+
+def _failures(shape: Shape, limits: Limits) -> list[tuple[pl.Expr, RecordError]]:
+    """Gives what makes a row fail, the first match deciding."""
+    failures: list[tuple[pl.Expr, RecordError]] = []
+    for field in shape.of_role(Role.TEXT):
+        if field.required:
+            empty = pl.col(field.name).is_null() | (pl.col(field.name) == "")
+            failures.append((empty, FieldMissing(f"{field.name}: required, got nothing or an empty string; send it")))
+    failures += _time_failures()
+    for field in shape.fields:
+        failures += _number_failures(field)
+    size_max = limits.identifier_bytes_max
+    for name in dict.fromkeys([*(field.name for field in shape.of_role(Role.TEXT)), *LINKS]):
+        too_long = pl.col(name).str.len_bytes() > size_max
+        failures.append((too_long, RecordOversized(f"{name}: want at most {size_max} bytes, got more; send a shorter one")))
+    skew = limits.future_skew_ms_max
+    ahead = pl.col(_TIME) > pl.col("kafka_time") + skew
+    failures.append(
+        (ahead, EventTimeInFuture(f"timestamp: want at most {skew} ms after the record's Kafka timestamp, got later; set the producer's clock"))
+    )
+    return failures
+
+
+def _time_failures() -> list[tuple[pl.Expr, RecordError]]:
+    absent = pl.col(TIME_TEXT).is_null() & pl.col(TIME_MS).is_null()
+    unreadable = pl.col(_TIME).is_null() | ~pl.col(_TIME).is_between(0, TIME_MS_MAX)
+    return [
+        (absent, FieldMissing("timestamp: required, got nothing; send it")),
+        (~pl.col(TIME_MS).is_finite(), NumberNotFinite("timestamp: want a finite number, got NaN or infinity; send milliseconds since 1970")),
+        (
+            unreadable,
+            TimestampInvalid("timestamp: want ISO 8601 or milliseconds since 1970, in the years 1970 to 9999, got neither; send one of them"),
+        ),
+    ]
+
+
+def _number_failures(field: Field) -> list[tuple[pl.Expr, RecordError]]:
+    value = pl.col(field.name)
+    integer_range = NumberOutOfRange(
+        f"{field.name}: want 0 or more and less than {NUMBER_MAX}, got a number outside; send one inside or leave it out"
+    )
+    if field.role in _SCALE:
+        scale, value_max = _SCALE[field.role]
+        scaled_max = NUMBER_MAX - 1 if field.role is not Role.RATIO else scale
+        scaled = (value * scale).round(0, mode="half_to_even")
+        want = f"want 0 to {value_max:g}"
+        return [
+            (~value.is_finite(), NumberNotFinite(f"{field.name}: want a finite number, got NaN or infinity; leave the field out")),
+            (
+                (value < 0) | (value > value_max) | (scaled > scaled_max),
+                NumberOutOfRange(f"{field.name}: {want}, got a number outside; send one inside or leave it out"),
+            ),
+        ]
+    if field.role is Role.COUNT:
+        return [(~value.is_between(0, NUMBER_MAX - 1), integer_range)]
+    if field.role is Role.NUMBERS:
+        return [((value.list.min() < 0) | (value.list.max() >= NUMBER_MAX), integer_range)]
+    return []
+
+
+def _event_columns(shape: Shape) -> list[pl.Expr]:
+    """Gives the columns of EVENT, in its order, from a judged wide frame."""
+    source: dict[str, pl.Expr] = {link: pl.col(link) for link in LINKS}
+    for field in shape.fields:
+        if field.column is None or field.role is Role.TIME:
+            continue
+        source[field.column] = _converted(field)
+    given = {"topic", "partition", "offset", "kafka_time", "traceparent", "content_digest", "value_bytes", _TIME, "attributes"}
+    source.update({name: pl.col(name) for name in given})
+    source["kind"] = pl.lit(shape.kind, dtype=pl.String())
+    columns = []
+    for name, dtype in EVENT.items():
+        column = source.get(name, pl.lit(None, dtype=dtype))
+        if name in _CLEANED and name in source:
+            column = column.str.replace_all("\0", "\ufffd", literal=True)
+        columns.append(column.cast(dtype).alias(name))
+    return columns
+
+
+def _converted(field: Field) -> pl.Expr:
+    if field.role in _SCALE:
+        scale, _ = _SCALE[field.role]
+        return (pl.col(field.name) * scale).round(0, mode="half_to_even").cast(pl.Int64)
+    return pl.col(field.name)
