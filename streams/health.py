@@ -23,42 +23,20 @@ from streams.telemetry import Telemetry
 _JSON: Final = "application/json"
 
 
-class Readiness:
-    """Which parts of a run are ready; the engine tells, the page asks. Every method may be called from any thread."""
-
-    def __init__(self, *parts: str) -> None:
-        """Begins with every part not ready; parts are ``source`` and the names of the sinks."""
-        self._lock = threading.Lock()
-        self._problems: dict[str, str | None] = dict.fromkeys(parts, "has not started")
-
-    def ready(self, part: str) -> None:
-        """The part works."""
-        with self._lock:
-            self._problems[part] = None
-
-    def not_ready(self, part: str, problem: str) -> None:
-        """The part does not work; the problem says what is away, without any payload value."""
-        with self._lock:
-            self._problems[part] = problem
-
-    def problems(self) -> Mapping[str, str]:
-        """Gives the parts that are not ready, with what is wrong."""
-        with self._lock:
-            return {part: problem for part, problem in self._problems.items() if problem is not None}
-
-
-def readiness_problems(readiness: Readiness, telemetry: Telemetry, http: HttpConfig) -> Mapping[str, str]:
-    """Gives all that speaks against being ready: parts, lag, stall. Empty means ready."""
-    problems = dict(readiness.problems())
-    totals = telemetry.snapshot()
-    lags = totals.values["consumer_lag_records"]
+def readiness_problems(telemetry: Telemetry, http: HttpConfig) -> Mapping[str, str]:
+    """Gives what speaks against being ready, by part: source, sinks, lag, stall. Empty means ready."""
+    problems: dict[str, str] = {}
+    if not telemetry.source_assigned:
+        problems["source"] = "has no partitions assigned yet"
+    for sink in sorted(telemetry.sinks_away()):
+        problems[f"sink {sink}"] = "does not answer; writes are tried again"
+    lags = telemetry.snapshot().values["consumer_lag_records"]
     worst = max(lags, key=lambda at: lags[at], default=None)
     if worst is not None and lags[worst] > http.lag_records_max:
         problems["lag"] = f"{worst[0]} partition {worst[1]} lags {lags[worst]:.0f} records, more than {http.lag_records_max}"
-    waited_s = telemetry.seconds_since_acknowledged()
-    in_flight = totals.by("rows_in_flight")
-    if in_flight and waited_s is not None and waited_s * 1_000 > http.stall_ms_max:
-        problems["stall"] = f"{in_flight} rows are in flight and no sink acknowledged one for {waited_s:.0f} s"
+    stalled_s = telemetry.stalled_s()
+    if stalled_s * 1_000 > http.stall_ms_max:
+        problems["stall"] = f"rows are in flight and no sink acknowledged any for {stalled_s:.1f} s, more than {http.stall_ms_max / 1_000:.1f}"
     return problems
 
 
@@ -69,8 +47,8 @@ class HealthServer:
         port: The port it listens on, also where the configuration asked for a free one.
     """
 
-    def __init__(self, http: HttpConfig, telemetry: Telemetry, readiness: Readiness) -> None:
-        handler = _handler(http, telemetry, readiness)
+    def __init__(self, http: HttpConfig, telemetry: Telemetry) -> None:
+        handler = _handler(http, telemetry)
         try:
             self._server = ThreadingHTTPServer((http.host, http.port), handler)
         except OSError as error:
@@ -94,7 +72,7 @@ class HealthServer:
         self.close()
 
 
-def _handler(http: HttpConfig, telemetry: Telemetry, readiness: Readiness) -> type[BaseHTTPRequestHandler]:
+def _handler(http: HttpConfig, telemetry: Telemetry) -> type[BaseHTTPRequestHandler]:
     """Gives a request handler over these parts."""
 
     class Pages(BaseHTTPRequestHandler):
@@ -105,7 +83,7 @@ def _handler(http: HttpConfig, telemetry: Telemetry, readiness: Readiness) -> ty
             if path == "/live":
                 self._answer(HTTPStatus.OK, _JSON, b'{"live": true}\n')
             elif path == "/ready":
-                problems = readiness_problems(readiness, telemetry, http)
+                problems = readiness_problems(telemetry, http)
                 body = json.dumps({"ready": not problems, "problems": problems}).encode() + b"\n"
                 self._answer(HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK, _JSON, body)
             elif path == "/metrics":

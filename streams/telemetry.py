@@ -148,7 +148,10 @@ class Telemetry:
         self._seen: dict[str, set[str]] = {label: set() for label in _OPEN}
         self._seen["code"].update(record_error_codes())
         self._made: dict[str, Counter | Gauge | Histogram] = {metric.name: _made(metric, self.registry) for metric in CATALOGUE}
-        self._acknowledged_at: float | None = None
+        self._acknowledged_at = self._busy_since = time.monotonic()
+        self._rows_in_flight = 0
+        self._sinks_away: set[str] = set()
+        self._source_assigned = False
 
     # -- what the engine calls ----------------------------------------------------------------------------------------------------------
 
@@ -192,6 +195,7 @@ class Telemetry:
         self._observe("sink_seconds", seconds, sink=sink)
         with self._lock:
             self._acknowledged_at = time.monotonic()
+            self._sinks_away.discard(sink)
 
     def sink_written(self, sink: str, topic: str, written: int, skipped: int) -> None:
         """Rows of one topic in an acknowledged write."""
@@ -201,10 +205,14 @@ class Telemetry:
     def sink_retried(self, sink: str) -> None:
         """A sink that is away or slow did not take a write; it will be tried again."""
         self._count("sink_retries_total", 1, sink=sink)
+        with self._lock:
+            self._sinks_away.add(sink)
 
     def lag(self, topic: str, partition: int, records: int) -> None:
         """So many records of a partition were not polled yet."""
         self._set("consumer_lag_records", records, topic=topic, partition=str(partition))
+        with self._lock:
+            self._source_assigned = True
 
     def watermark(self, topic: str, partition: int, delay_s: float) -> None:
         """A partition's watermark is so far behind the wall clock."""
@@ -213,6 +221,10 @@ class Telemetry:
     def rows_in_flight(self, rows: int) -> None:
         """So many rows lie between source and sinks."""
         self._set("rows_in_flight", rows)
+        with self._lock:
+            if not self._rows_in_flight and rows:
+                self._busy_since = time.monotonic()
+            self._rows_in_flight = rows
 
     def snapshot_taken(self, seconds: float) -> None:
         """A lane handed its state to a snapshot."""
@@ -239,10 +251,21 @@ class Telemetry:
                 values[metric.name] = {at: sample.value for at, sample in key if not sample.name.endswith("_created")}
         return Totals(values, histograms)
 
-    def seconds_since_acknowledged(self) -> float | None:
-        """Gives the time since a sink last acknowledged a write; None before the first."""
+    @property
+    def source_assigned(self) -> bool:
+        """Whether the source reads: it has told its lag."""
         with self._lock:
-            return None if self._acknowledged_at is None else time.monotonic() - self._acknowledged_at
+            return self._source_assigned
+
+    def sinks_away(self) -> frozenset[str]:
+        """Gives the sinks whose last write or opening failed and is being tried again."""
+        with self._lock:
+            return frozenset(self._sinks_away)
+
+    def stalled_s(self) -> float:
+        """Gives how long rows have been in flight without a sink acknowledging any; 0 when none are in flight."""
+        with self._lock:
+            return time.monotonic() - max(self._acknowledged_at, self._busy_since) if self._rows_in_flight else 0.0
 
     # -- inside -------------------------------------------------------------------------------------------------------------------------
 
