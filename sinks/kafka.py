@@ -26,6 +26,7 @@ from operators.shards import shard_of
 from schemas.errors import FatalError, RetryableError
 from schemas.topics import ID_HEADER, OUTPUTS, TRACE_HEADER, OutputTopic
 from sinks.contract import OutputBatch, Receipt
+from sinks.errors import kafka_failure
 
 #: Turns an output frame into message values, in row order (Avro in Confluent wire format, or JSON).
 Encoder = Callable[[str, pl.DataFrame], list[bytes]]
@@ -78,6 +79,7 @@ class KafkaSink:
         client: librdkafka settings for every client (``bootstrap.servers``, security).
         partitions: Partition count by output topic; fixed for the life of the pipeline's state.
         encode: Makes message values.
+        prefix: Stands before each topic's name on the cluster.
         request_timeout_s: How long metadata and offset requests may take.
         probe: Called at ``inside_transaction`` and ``during_recovery``.
     """
@@ -86,6 +88,7 @@ class KafkaSink:
     client: Mapping[str, Any]
     partitions: Mapping[str, int]
     encode: Encoder
+    prefix: str = ""
     request_timeout_s: float = 10.0
     probe: Probe = field(default=lambda _point: None)
 
@@ -153,14 +156,16 @@ class KafkaSink:
                         )
                     if offset < high:
                         reading.add((topic, partition))
-            consumer.assign([TopicPartition(topic, partition, offsets[topic][partition]) for topic, partition in sorted(reading)])
+            consumer.assign([TopicPartition(self.prefix + topic, partition, offsets[topic][partition]) for topic, partition in sorted(reading)])
             stalled_at = time.monotonic() + _READ_BACK_STALL_S
             while reading:
                 messages = consumer.consume(_READ_BACK_BATCH, timeout=0.1)
                 if messages:
                     stalled_at = time.monotonic() + _READ_BACK_STALL_S
                 elif time.monotonic() > stalled_at:
-                    raise RetryableError(f"read-back of {len(reading)} output partitions stalled for {_READ_BACK_STALL_S:.0f} s; is the broker up?", 1_000)
+                    raise RetryableError(
+                        f"read-back of {len(reading)} output partitions stalled for {_READ_BACK_STALL_S:.0f} s; is the broker up?", 1_000
+                    )
                 for message in messages:
                     self._take_back(message, seen, ends, reading)
         finally:
@@ -168,17 +173,27 @@ class KafkaSink:
         return seen, ends
 
     def _take_back(self, message: Message, seen: dict[str, set[str]], ends: Offsets, reading: set[tuple[str, int]]) -> None:
-        topic, partition, error = message.topic(), message.partition(), message.error()
+        topic, partition, offset = self.place(message)
+        error = message.error()
         if error is not None:
             if error.code() == KafkaError._PARTITION_EOF:
                 reading.discard((topic, partition))
-                ends[topic][partition] = max(ends[topic][partition], message.offset())
+                ends[topic][partition] = max(ends[topic][partition], offset)
                 return
-            raise _translate(KafkaException(error), "read-back", None)
+            raise kafka_failure(error, f"read-back of {topic}[{partition}]")
         self.probe("during_recovery")
-        for name, value in message.headers() or ():
-            if name == ID_HEADER:
+        headers = message.headers() or []
+        for name, value in headers.items() if isinstance(headers, dict) else headers:
+            if name == ID_HEADER and isinstance(value, bytes):
                 seen[topic].add(value.decode("ascii"))
+
+    def place(self, message: Message) -> tuple[str, int, int]:
+        """Gives topic (without the prefix), partition and offset of a message."""
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        assert topic is not None
+        assert partition is not None
+        assert offset is not None
+        return topic.removeprefix(self.prefix), partition, offset
 
     def _consumer(self, isolation: str) -> Consumer:
         return Consumer(
@@ -194,7 +209,7 @@ class KafkaSink:
 
     def _watermarks(self, consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
         with _translated(f"offsets of {topic}[{partition}]", None):
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=self.request_timeout_s, cached=False)
+            low, high = consumer.get_watermark_offsets(TopicPartition(self.prefix + topic, partition), timeout=self.request_timeout_s, cached=False)
             return low, high
 
 
@@ -251,10 +266,12 @@ class KafkaLane:
         rows = zip(self._sink.encode(name, frame), keys.to_list(), partitions, ids, traces, strict=True)
         produce, delivered = self._producer.produce, self._delivered
         for value, key, partition, row_id, trace in rows:
-            headers = [(ID_HEADER, row_id)] if trace is None else [(ID_HEADER, row_id), (TRACE_HEADER, trace)]
+            headers: list[tuple[str, str | bytes | None]] = [(ID_HEADER, row_id)]
+            if trace is not None:
+                headers.append((TRACE_HEADER, trace))
             while True:
                 try:
-                    produce(name, value, key, partition, on_delivery=delivered, headers=headers)
+                    produce(self._sink.prefix + name, value, key, partition, on_delivery=delivered, headers=headers)
                     break
                 except BufferError as error:
                     if time.monotonic() > until:
@@ -265,9 +282,9 @@ class KafkaLane:
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
-            parts = self._offsets.setdefault(message.topic(), {})
-            partition = message.partition()
-            parts[partition] = max(parts.get(partition, 0), message.offset() + 1)
+            topic, partition, offset = self._sink.place(message)
+            parts = self._offsets.setdefault(topic, {})
+            parts[partition] = max(parts.get(partition, 0), offset + 1)
 
     def _commit(self, until: float) -> None:
         """Commits the open transaction; its ids stay undecided when no answer comes in time."""
@@ -299,6 +316,7 @@ class KafkaLane:
 @contextmanager
 def _translated(doing: str, lane: int | None, abort: Callable[[], None] | None = None) -> Iterator[None]:
     """Turns librdkafka's errors into ours; aborts the transaction where librdkafka says that it must be aborted."""
+    failure = None
     try:
         yield
     except KafkaException as error:
@@ -306,9 +324,6 @@ def _translated(doing: str, lane: int | None, abort: Callable[[], None] | None =
         if abort is not None and kafka_error.txn_requires_abort() and not kafka_error.fatal():
             with suppress(KafkaException):
                 abort()
-        raise _translate(error, doing, lane) from error
-
-
-def _translate(error: KafkaException, doing: str, lane: int | None) -> RetryableError | FatalError:
-    where = doing if lane is None else f"lane {lane}, {doing}"
-    return kafka_failure(error.args[0], where)
+        failure = kafka_failure(error, f"kafka, {doing}" if lane is None else f"kafka lane {lane}, {doing}")
+    if failure is not None:
+        raise failure

@@ -38,7 +38,7 @@ class Patience:
         Raises:
             Abandoned: The run is to stop and the grace is over.
         """
-        growing = wait_exponential_jitter(initial=self.first_s, max=self.longest_s, jitter=self.first_s)
+        growing = wait_exponential_jitter(multiplier=self.first_s, max=self.longest_s, jitter=self.first_s)
 
         def wait(state: RetryCallState) -> float:
             assert state.outcome is not None

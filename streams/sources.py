@@ -27,6 +27,7 @@ _FETCHED_KBYTES_MAX: Final = 32 * 1024
 #: Version, trace id, parent id, flags. Source: W3C Trace Context, section 3.2.
 _TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
 
+Headers = dict[str, str | bytes | None] | list[tuple[str, str | bytes | None]]
 Start = Literal["earliest", "latest"] | datetime
 
 
@@ -38,11 +39,13 @@ class KafkaInput:
         client: librdkafka settings for every client (``bootstrap.servers``, security).
         group: Consumer group under which offsets are committed as advice.
         topics: Input topics; each must exist.
+        prefix: Stands before each topic's name on the cluster; frames and coordinates hold the name without it.
     """
 
     client: Mapping[str, Any]
     group: str
     topics: tuple[str, ...]
+    prefix: str = ""
 
     def partitions(self) -> list[Partition]:
         """Gives every partition of the input topics, sorted.
@@ -58,33 +61,41 @@ class KafkaInput:
             raise kafka_failure(error.args[0], "metadata of the input topics") from error
         finally:
             consumer.close()
-        missing = [topic for topic in self.topics if topic not in found or found[topic].error is not None]
+        missing = [topic for topic in map(self.physical, self.topics) if topic not in found or found[topic].error is not None]
         if missing:
             raise ConfigError(f"kafka.inputs: topic {', '.join(missing)} is not on the cluster; create it, or leave it out of kafka.inputs")
-        return sorted((topic, partition) for topic in self.topics for partition in found[topic].partitions)
+        return sorted((topic, partition) for topic in self.topics for partition in found[self.physical(topic)].partitions)
 
-    def start_offsets(self, partitions: Iterable[Partition], start: Start) -> dict[Partition, int]:
+    def start_offsets(self, partitions: Sequence[Partition], start: Start) -> dict[Partition, int]:
         """Gives the offset to start each partition from: its oldest, its end, or the first record at or after a time."""
         consumer = self.consumer()
         try:
             if isinstance(start, datetime):
                 millis = int(start.timestamp() * 1000)
-                asked = [TopicPartition(topic, partition, millis) for topic, partition in partitions]
+                asked = [TopicPartition(self.physical(topic), partition, millis) for topic, partition in partitions]
                 answers = consumer.offsets_for_times(asked, timeout=_REQUEST_TIMEOUT_S)
-                return {
-                    (answer.topic, answer.partition): answer.offset if answer.offset >= 0 else self._bounds(consumer, answer.topic, answer.partition)[1]
-                    for answer in answers
-                }
+                ends = {place: self.bounds(consumer, *place)[1] for place in partitions}
+                times = {(self.logical(answer.topic), answer.partition): answer.offset for answer in answers}
+                return {place: times[place] if times[place] >= 0 else ends[place] for place in ends}
             which = 1 if start == "latest" else 0
-            return {(topic, partition): self._bounds(consumer, topic, partition)[which] for topic, partition in partitions}
+            return {(topic, partition): self.bounds(consumer, topic, partition)[which] for topic, partition in partitions}
         except KafkaException as error:
             raise kafka_failure(error.args[0], "start offsets") from error
         finally:
             consumer.close()
 
-    def _bounds(self, consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_REQUEST_TIMEOUT_S, cached=False)
+    def bounds(self, consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
+        """Gives the oldest offset and the end of a partition."""
+        low, high = consumer.get_watermark_offsets(TopicPartition(self.physical(topic), partition), timeout=_REQUEST_TIMEOUT_S, cached=False)
         return low, high
+
+    def physical(self, topic: str) -> str:
+        """Gives the topic's name on the cluster."""
+        return self.prefix + topic
+
+    def logical(self, name: str) -> str:
+        """Gives the topic of a name on the cluster."""
+        return name.removeprefix(self.prefix)
 
     def consumer(self) -> Consumer:
         """Opens a consumer that stores and resets no offsets by itself."""
@@ -122,10 +133,10 @@ class KafkaReader:
         self._consumer = source.consumer()
         try:
             for (topic, partition), offset in self._next.items():
-                low, high = source._bounds(self._consumer, topic, partition)
+                low, high = source.bounds(self._consumer, topic, partition)
                 if not low <= offset <= high:
                     raise FatalError(_lost(topic, partition, offset, low, high))
-            self._consumer.assign([TopicPartition(topic, partition, offset) for (topic, partition), offset in sorted(self._next.items())])
+            self._consumer.assign(self._places(self._next))
         except KafkaException as error:
             self._consumer.close()
             raise kafka_failure(error.args[0], "assigning the input partitions") from error
@@ -156,16 +167,16 @@ class KafkaReader:
             if error is None:
                 taken.append(message)
             elif error.code() == KafkaError._PARTITION_EOF:
-                self._at_end.add((message.topic(), message.partition()))
+                self._at_end.add(self._partition(message))
             elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
-                partition = (message.topic(), message.partition())
-                low, high = self._source._bounds(self._consumer, *partition)
+                partition = self._partition(message)
+                low, high = self._source.bounds(self._consumer, *partition)
                 raise FatalError(_lost(*partition, self._next[partition], low, high))
             elif not error.retriable():
                 failure = kafka_failure(error, "polling the input topics")
                 if not isinstance(failure, RetryableError):
                     raise failure
-        frame = raw_frame(taken)
+        frame = raw_frame(taken, len(self._source.prefix))
         for topic, partition, last in frame.group_by("topic", "partition").agg(pl.col("offset").max()).iter_rows():
             self._next[topic, partition] = last + 1
             self._at_end.discard((topic, partition))
@@ -175,7 +186,7 @@ class KafkaReader:
     def _note_ends(self) -> None:
         """Notices partitions read to their end: the end-of-partition event comes only once, before later records."""
         for topic, partition in self._next.keys() - self._at_end:
-            _, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
+            _, high = self._consumer.get_watermark_offsets(TopicPartition(self._source.physical(topic), partition), cached=True)
             if 0 <= high <= self._next[topic, partition]:
                 self._at_end.add((topic, partition))
 
@@ -183,21 +194,30 @@ class KafkaReader:
         """Gives the records not yet polled, by partition, as far as the last fetch told."""
         behind: dict[Partition, int] = {}
         for (topic, partition), offset in self._next.items():
-            _, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
+            _, high = self._consumer.get_watermark_offsets(TopicPartition(self._source.physical(topic), partition), cached=True)
             behind[topic, partition] = max(0, high - offset) if high != OFFSET_END and high >= 0 else 0
         return behind
 
     def commit(self, offsets: Mapping[Partition, int]) -> None:
         """Tells the group how far the snapshots have come, for lag tools only; a failure is of no consequence to delivery."""
-        self._consumer.commit(offsets=[TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()], asynchronous=True)
+        self._consumer.commit(offsets=self._places(offsets), asynchronous=True)
+
+    def _places(self, offsets: Mapping[Partition, int]) -> list[TopicPartition]:
+        return [TopicPartition(self._source.physical(topic), partition, offset) for (topic, partition), offset in sorted(offsets.items())]
+
+    def _partition(self, message: Message) -> Partition:
+        topic, partition = message.topic(), message.partition()
+        assert topic is not None
+        assert partition is not None
+        return self._source.logical(topic), partition
 
     def close(self) -> None:
         """Leaves the cluster."""
         self._consumer.close()
 
 
-def raw_frame(messages: Sequence[Message]) -> pl.DataFrame:
-    """Gives messages as a RAW frame, in the order they came."""
+def raw_frame(messages: Sequence[Message], prefix_length: int) -> pl.DataFrame:
+    """Gives messages as a RAW frame, in the order they came; topics lose the first ``prefix_length`` characters."""
     rows = [
         (m.topic(), m.partition(), m.offset(), time if kind else None, m.key(), m.value(), _trace(m.headers()))
         for m in messages
@@ -205,13 +225,15 @@ def raw_frame(messages: Sequence[Message]) -> pl.DataFrame:
     ]
     if not rows:
         return RAW.to_frame()
-    return pl.DataFrame(dict(zip(RAW, zip(*rows, strict=True), strict=True)), schema=RAW)
+    frame = pl.DataFrame(dict(zip(RAW, zip(*rows, strict=True), strict=True)), schema=RAW)
+    return frame.with_columns(pl.col("topic").str.slice(prefix_length)) if prefix_length else frame
 
 
-def _trace(headers: Iterable[tuple[str, bytes]] | None) -> str | None:
+def _trace(headers: Headers | None) -> str | None:
     """Gives the W3C trace context of a record; None where there is none, or something else stands in its place (it might be personal)."""
-    for name, value in headers or ():
-        if name == TRACE_HEADER and value is not None and _TRACEPARENT(value):
+    pairs = headers.items() if isinstance(headers, dict) else headers or ()
+    for name, value in pairs:
+        if name == TRACE_HEADER and isinstance(value, bytes) and _TRACEPARENT(value):
             return value.decode("ascii")
     return None
 
