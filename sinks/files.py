@@ -1,7 +1,8 @@
 """The sink to JSONL files: DIR/<topic>.jsonl, for people who debug and for golden tests.
 
 One JSON object a line, with the fields of the topic's Avro schema in their order; null fields are written as null, times as milliseconds.
-Columns that hold JSON text (``EMBEDDED``) are embedded as the JSON they are, character for character, not as a string with escapes.
+Columns that hold JSON text (``EMBEDDED``) are embedded as the JSON they are, character for character, not as a string with escapes; an absent
+value and the JSON text ``null`` look the same.
 
 Each lane appends to part files of its own, hidden in DIR. ``publish`` joins them in the order of the lanes, so that the result depends on what
 each lane wrote and not on how their writes interleaved, and renames the whole into place; every topic gets a file, an empty one too, so
@@ -224,8 +225,8 @@ class FilesLane:
 
 def _lines(topic: str, frame: pl.DataFrame) -> bytes:
     """Gives the rows as JSON lines."""
-    broken = frame.select(pl.selectors.float().is_finite().not_().any()).row(0)
-    if any(broken):
+    floats = frame.select(pl.selectors.float())
+    if not all(column.is_finite().all() for column in floats):
         raise FatalError(f"topic {topic}: a number is NaN or infinite, which JSON cannot hold; it must be rejected before a sink")
     embedded = [name for name in EMBEDDED if name in frame.columns]
     return msgspec.json.Encoder().encode_lines(_objects(topic, frame.iter_rows(named=True), embedded))
