@@ -56,6 +56,8 @@ def resolve_jars(pom: Path, target: Path, tell: Callable[[str], None]) -> Path:
     Raises:
         ConfigError: Maven is missing, or could not resolve the jars (the message holds the end of its output).
     """
+    if jars_present(pom, target):
+        return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with (target.parent / f"{target.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from schemas.errors import ConfigError
-from streams.embedded.child import ChildProcess
+from streams.embedded.child import Account, ChildProcess
 from streams.embedded.ports import accepts, free_ports
 from tests.fixtures.probes import eventually, exists
 
@@ -62,12 +64,37 @@ def test_kill_ends_the_descendants_too(tmp_path: Path) -> None:
 
 
 def test_a_child_outlives_the_thread_that_asked_for_it(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        child = pool.submit(start, "touch ready; exec sleep 60", tmp_path).result()
-    # A death signal bound to the ended thread would have come before the program could run.
-    child.await_ready((tmp_path / "ready").exists, 10)
-    assert child.alive
+    pool = ThreadPoolExecutor(max_workers=1)
+    thread = pool.submit(threading.get_native_id).result()
+    child = pool.submit(ChildProcess, "part", ["/bin/cat"], log=tmp_path / "part.log", cwd=tmp_path, piped=True).result()
+    assert echo(child) == b"before\n"
+    pool.shutdown()
+    eventually(lambda: not Path(f"/proc/self/task/{thread}").exists(), "the thread has ended")
+    # A death signal bound to that thread has been sent by now: a child that answers has not got one.
+    assert echo(child, b"after\n") == b"after\n"
     child.kill()
+
+
+def echo(child: ChildProcess, line: bytes = b"before\n") -> bytes:
+    assert child.popen.stdin is not None
+    assert child.popen.stdout is not None
+    child.popen.stdin.write(line)
+    child.popen.stdin.flush()
+    return child.popen.stdout.readline()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a child as another user")
+def test_a_child_of_another_account_keeps_nothing_of_roots(tmp_path: Path) -> None:
+    tmp_path.chmod(0o711)
+    before = os.getgroups()
+    os.setgroups([*before, 4242])
+    try:
+        child = ChildProcess("part", ["/usr/bin/id"], log=tmp_path / "part.log", cwd=Path("/"), account=Account(65534, 65534))
+        child.finish(10)
+    finally:
+        os.setgroups(before)
+    assert set(re.findall(r"=(\d+)", child.tail())) == {"65534"}
+    assert "4242" not in child.tail()
 
 
 def test_a_child_dies_when_its_parent_is_killed(tmp_path: Path, pytestconfig: pytest.Config) -> None:
