@@ -20,12 +20,12 @@ class Limits:
     Attributes:
         record_bytes_max: Largest value in bytes; beyond it ``record_oversized``. 1 MiB is also Kafka's default ``max.message.bytes``.
         nesting_depth_max: Deepest nesting of JSON arrays and objects, the record itself included; beyond it ``nesting_too_deep``.
+        future_skew_ms_max: How far (ms) an event time may lie after the record's Kafka timestamp; beyond it ``event_time_in_future``.
         identifier_bytes_max: Longest id or name in bytes; beyond it ``record_oversized``. Keeps index rows of a database, message keys and state
             small: PostgreSQL refuses index rows beyond 2,704 bytes.
-        future_skew_ms_max: How far (ms) an event time may lie after the record's Kafka timestamp; beyond it ``event_time_in_future``.
     """
 
     record_bytes_max: int = 1_048_576
     nesting_depth_max: int = 64
-    identifier_bytes_max: int = 512
     future_skew_ms_max: int = 300_000
+    identifier_bytes_max: int = 512

@@ -21,6 +21,7 @@ import fastavro
 import msgspec
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute
 import pyruhvro
 
 from schemas import avro, compatibility
