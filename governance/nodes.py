@@ -67,7 +67,7 @@ class NodeReader:
         return node
 
     def problem(self, node: yaml.Node, path: str, message: str) -> None:
-        """Notes a problem at a node; the same problem at the same place counts once (a list shared by an alias is read twice)."""
+        """Notes a problem at a node; the same problem at the same place counts once."""
         at = f"{path}: " if path else ""
         self._problems[(node.start_mark.line + 1, node.start_mark.column + 1, at + message)] = None
 

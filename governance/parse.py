@@ -115,7 +115,8 @@ def _recognisers(reader: NodeReader, node: yaml.Node | None, path: str) -> tuple
         entity = _shaped(reader, *pick(values, "entity", at), _ENTITY, "upper case letters, digits and '_'")
         patterns = _patterns(reader, *pick(values, "patterns", at))
         context = reader.texts(*pick(values, "context", at))
-        return ExtraRecogniser(entity, name, patterns, context) if entity and name and patterns else None
+        # With a bad pattern it is given all the same, so that its entity is known and no second problem follows from the first.
+        return ExtraRecogniser(entity, name, patterns, context) if entity and name else None
 
     return reader.sequence(node, path, read)
 

@@ -25,8 +25,8 @@ _LOOK_ALIKES: Final = (
     ("авекмнорстухіјѕԁԛԝһӏѵґєїүқңԍз", "abekmhopctyxijsdqwhlvreiykhg3"),
     ("АВЕКМНОРСТУХІЈЅԀԚԜҺӀѴҐЄЇҮҚҢԌЗ", "ABEKMHOPCTYXIJSDQWHIVREIYKHG3"),
     # Greek
-    ("αβγεηικνορστυχω", "abyenikvopotuxw"),
-    ("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "ABEZHIKMNOPTYX"),
+    ("αβγεηικνορστυχωϲϳ", "abyenikvopotuxwcj"),
+    ("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧϹ", "ABEZHIKMNOPTYXC"),
     # Armenian, Cherokee, Hebrew, Lisu
     ("օոսհցզքե", "onuhgqpe"),
     ("ᎪᏴᏟᎠᎬᎻᎫᏞᎷᏃᏢᏒᏚᎢᏙᎳᏀᏦᎥ", "ABCDEHJLMNPRSTVWGKi"),
@@ -63,7 +63,8 @@ class _Table(dict[int, str]):
     def __missing__(self, code: int) -> str:
         if len(self) >= _TABLE_SIZE_MAX:
             self.clear()
-        folded = "".join(self._one(char) for char in unicodedata.normalize("NFKD", chr(code)))
+        char = chr(code)
+        folded = _FIXED[char] if char in _FIXED else "".join(self._one(part) for part in unicodedata.normalize("NFKD", char))
         self[code] = folded
         return folded
 

@@ -1,0 +1,77 @@
+"""The policy that comes with headrace, and what a policy's digest is."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+from presidio_analyzer.recognizer_registry import RecognizerRegistry
+
+from governance.data_classes import DataClass, Handling
+from governance.parse import default_policy, parse_policy
+from governance.policy import PATTERN_ENTITIES, Policy, needs_raw
+
+
+def test_it_names_every_entity_that_presidio_finds_by_pattern() -> None:
+    registry = RecognizerRegistry()
+    registry.load_predefined_recognizers(languages=["en"])
+    found = {entity for recogniser in registry.recognizers if recogniser.name != "SpacyRecognizer" for entity in recogniser.supported_entities}
+    assert found == set(PATTERN_ENTITIES)
+    assert found <= {entity for entity, _ in default_policy().pii.entities}
+
+
+def test_it_keeps_nothing_personal_and_no_secret() -> None:
+    policy = default_policy()
+    assert policy.handling_of(DataClass.PERSONAL) is Handling.MASK
+    assert policy.handling_of(DataClass.SECRET) is Handling.DROP
+    assert policy.pii.user_id is Handling.HASH
+    assert {entity for entity, handling in policy.pii.entities if handling is Handling.KEEP} == {"UUID"}
+
+
+def test_the_rules_that_need_the_raw_value_are_those_that_read_texts() -> None:
+    assert {rule.type: needs_raw(rule) for rule in default_policy().rules} == {
+        "size": False,
+        "tools": False,
+        "domains": True,
+        "phrases": True,
+        "secrets": True,
+    }
+
+
+def test_secrets_are_one_list_that_masks_and_hits() -> None:
+    policy = default_policy()
+    (recogniser,) = (one for one in policy.pii.recognisers if one.entity == "SECRET")
+    (rule,) = (one for one in policy.rules if one.type == "secrets")
+    assert recogniser.patterns == rule.patterns  # type: ignore[union-attr]
+    assert policy.pii.handling_of("SECRET") is Handling.MASK
+
+
+def test_the_digest_is_of_the_content_not_of_the_layout() -> None:
+    source = "id: a\nversion: '1'\npurpose: p\nhandling: {public: keep, internal: keep, personal: mask, secret: drop}\n"
+    pii = "pii: {score_threshold: 0.4, user_id: hash, entities: {URL: mask}, identifier_entities: [URL]}\n"
+    rule = "rules: [{id: s, type: size, description: d, verdict: warn, action: pass, severity: info, applies_to: {fields: [input]}, bytes_max: %s}]\n"
+    one = parse_policy(source + pii + rule % 10)
+    assert parse_policy("# a comment\n" + rule % "0xA" + pii + source).digest == one.digest
+    assert len(one.digest) == 32
+    assert parse_policy(source + pii + rule % 11).digest != one.digest
+
+
+def test_every_part_takes_part_in_the_digest() -> None:
+    policy = default_policy()
+    others = [
+        replace(policy, version="2"),
+        replace(policy, purpose="another"),
+        replace(policy, rules=policy.rules[1:]),
+        replace(policy, rules=(replace(policy.rules[0], description="another"), *policy.rules[1:])),
+        replace(policy, pii=replace(policy.pii, score_threshold=0.5)),
+        replace(policy, pii=replace(policy.pii, key_names=policy.pii.key_names[1:])),
+        replace(policy, handling=policy.handling[:3]),
+    ]
+    assert len({policy.digest, *(other.digest for other in others)}) == len(others) + 1
+
+
+def test_a_policy_travels_between_processes() -> None:
+    policy = default_policy()
+    copy: Policy = pickle.loads(pickle.dumps(policy))
+    assert copy == policy
+    assert copy.digest == policy.digest
