@@ -1,0 +1,124 @@
+"""Personal data in texts, by patterns: exactly what Presidio finds, many times faster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from operators.pii.context import ContextWords, Tokens
+from operators.pii.detectors import Detector, Lookup, detector
+from operators.pii.gate import Gate
+from operators.pii.reference import LANGUAGE, engine
+from operators.pii.spans import Finding, Span, dedupe
+from operators.pii.spec import RecogniserSpec
+from schemas.errors import MaskingFailed
+
+_PLANS_COUNT_MAX: Final = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One recogniser: what finds, what its findings are called, and which words lift them."""
+
+    entity: str
+    context: tuple[str, ...]
+    finder: Detector
+    #: Whether a lower-cased text holds a context word whenever one of its lower-cased tokens does. Beyond ASCII, lower case depends on neighbours.
+    context_is_ascii: bool
+
+
+#: A recogniser and those of its patterns that could match: all of them, and those that can count without a context word.
+_Step = tuple[_Part, tuple[Lookup, ...], tuple[Lookup, ...]]
+
+
+class Recogniser:
+    """Finds personal data by patterns. Not for use by several threads at once: give each worker its own.
+
+    Equal, for every text, to ``AnalyzerEngine.analyze(text, "en", score_threshold=...)`` with Presidio's default English recognisers, those of
+    the spec, and a blank tokenizer whose lemmas are the tokens as written (``operators.pii.reference``). Context words therefore count as in
+    Presidio, but match words as written, not their dictionary forms.
+
+    Args:
+        spec: What is looked for.
+
+    Raises:
+        ConfigError: The spec, or an installed library, is not what this class can equal.
+    """
+
+    def __init__(self, spec: RecogniserSpec) -> None:
+        analyzer = engine(spec)
+        self.spec = spec
+        self._threshold = spec.score_threshold
+        self._context = ContextWords(analyzer)
+        self._steps: list[tuple[_Part, Lookup]] = []
+        self.entities: frozenset[str] = frozenset()
+        for recogniser in analyzer.registry.get_recognizers(language=LANGUAGE, all_fields=True):
+            entity = recogniser.supported_entities[0]
+            if spec.entities is not None and entity not in spec.entities:
+                continue
+            self.entities |= {entity}
+            words = tuple(word.lower() for word in recogniser.context or ())
+            part = _Part(entity, words, detector(recogniser, spec), all(map(str.isascii, words)))
+            self._steps += [(part, lookup) for lookup in part.finder.lookups if words or not lookup.weak]
+        self._gate = Gate([lookup.gate for _, lookup in self._steps])
+        self._plans: dict[int, tuple[_Step, ...]] = {}
+
+    def spans(self, texts: Sequence[str]) -> list[list[Span]]:
+        """What each text holds, sorted; spans of different entities may overlap.
+
+        Raises:
+            MaskingFailed: A pattern could not be run to its end on one of the texts. Nothing is skipped: none of the texts has a result.
+        """
+        masks = self._gate.masks(texts)
+        with self._context.memory():
+            try:
+                return [self._found(text, mask) if mask else [] for text, mask in zip(texts, masks, strict=True)]
+            except TimeoutError:
+                failure = f"a pattern took longer than {self.spec.regex_timeout_s} s"
+            except ValueError:
+                failure = "a finding has no token"
+        raise MaskingFailed(f"pii.recognise: every pattern must finish on every text, but {failure}; reject the record or raise the limit")
+
+    def _found(self, text: str, mask: int) -> list[Span]:
+        by_entity: dict[str, list[Finding]] = {}
+        lower: str | None = None
+        tokens: Tokens | None = None
+        for part, lookups, strong in self._plan(mask):
+            supported = False
+            if len(strong) < len(lookups) and part.context:
+                lower = text.lower() if lower is None else lower
+                supported = self._mentions(part, lower)
+            findings = part.finder.find(text, lookups if supported else strong) if supported or strong else []
+            if findings and part.context:
+                lower = text.lower() if lower is None else lower
+                if supported or self._mentions(part, lower):
+                    tokens = self._context.tokens(text) if tokens is None else tokens
+                    findings = self._context.enhanced(findings, tokens, part.context)
+            findings = [finding for finding in findings if finding[2] >= self._threshold]
+            if findings:
+                by_entity.setdefault(part.entity, []).extend(findings)
+        return sorted(
+            Span(entity, start, end, score)
+            for entity, findings in by_entity.items()
+            for start, end, score in (findings if len(findings) < 2 else dedupe(findings))
+        )
+
+    @staticmethod
+    def _mentions(part: _Part, lower: str) -> bool:
+        return not part.context_is_ascii or any(word in lower for word in part.context)
+
+    def _plan(self, mask: int) -> tuple[_Step, ...]:
+        """What to run for a mask of the gate."""
+        plan = self._plans.get(mask)
+        if plan is None:
+            if len(self._plans) >= _PLANS_COUNT_MAX:
+                self._plans.clear()
+            lookups: dict[_Part, list[Lookup]] = {}
+            for index, (part, lookup) in enumerate(self._steps):
+                if mask >> index & 1:
+                    lookups.setdefault(part, []).append(lookup)
+            plan = self._plans[mask] = tuple(
+                (part, tuple(held), tuple(lookup for lookup in held if not lookup.weak)) for part, held in lookups.items()
+            )
+        return plan

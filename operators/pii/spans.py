@@ -1,0 +1,75 @@
+"""Spans of personal data in a text, and what happens where they overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Span(NamedTuple):
+    """A piece of a text that is personal data.
+
+    A named tuple rather than a dataclass: it is made for every finding, and tuples sort and hash in C.
+
+    Attributes:
+        entity: What it is, e.g. ``EMAIL_ADDRESS``.
+        start: Offset of its first character (code points).
+        end: Offset after its last character.
+        score: Confidence, 0 to 1.
+    """
+
+    entity: str
+    start: int
+    end: int
+    score: float
+
+
+#: Start, end and score of a finding whose entity is known from the recogniser that made it.
+Finding = tuple[int, int, float]
+
+
+def dedupe(findings: Iterable[Finding]) -> list[Finding]:
+    """Findings of one entity without zero scores and without those that another contains with an equal or higher score.
+
+    Source: ``presidio_analyzer.EntityRecognizer.remove_duplicates``, for results of one entity type.
+    """
+    kept: list[Finding] = []
+    active: list[Finding] = []
+    for finding in sorted(set(findings), key=lambda f: (f[0], f[0] - f[1], -f[2])):
+        start, end, score = finding
+        if score == 0:
+            continue
+        active = [other for other in active if other[1] >= start]
+        if not any(end <= other[1] and score <= other[2] for other in active):
+            kept.append(finding)
+            active.append(finding)
+    return kept
+
+
+def resolve(spans: Iterable[Span]) -> list[Span]:
+    """Disjoint spans, by start, that cover exactly the characters that the given spans cover.
+
+    The better span keeps its extent; what is left of the other stays covered: a worse span is cut at a better one's edges, and its remains
+    are spans of their own, so no character that any recogniser claimed is ever shown. Better means the higher score, then the longer,
+    then the earlier start, then the entity's name. Spans of one entity that touch or overlap are merged, with the higher score.
+
+    Source: the conflict strategy of ``presidio_anonymizer.AnonymizerEngine`` (merge similar or contained, then remove intersections).
+    """
+    ranked = sorted(spans, key=lambda s: (-s.score, s.start - s.end, s.start, s.entity))
+    taken: list[Span] = []
+    for span in ranked:
+        pieces = [(span.start, span.end)]
+        for other in taken:
+            pieces = [
+                piece for start, end in pieces for piece in ((start, min(end, other.start)), (max(start, other.end), end)) if piece[0] < piece[1]
+            ]
+        taken += [Span(span.entity, start, end, span.score) for start, end in pieces]
+    taken.sort(key=lambda s: s.start)
+    merged: list[Span] = []
+    for span in taken:
+        last = merged[-1] if merged else None
+        if last is not None and last.entity == span.entity and last.end == span.start:
+            merged[-1] = Span(span.entity, last.start, span.end, max(last.score, span.score))
+        else:
+            merged.append(span)
+    return merged
