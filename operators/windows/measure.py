@@ -37,7 +37,7 @@ class Measure:
     Every event counts that reaches this step, whatever its verdict; duplicates were filtered before.
 
     Args:
-        length_ms: Length of a window, aligned to 1970 UTC.
+        window_ms: Length of a window, aligned to 1970 UTC.
         lateness_ms: How long after its end a window takes in events.
         alpha_ppm: Relative error of the quantiles in parts per million.
     """
@@ -45,8 +45,8 @@ class Measure:
     name: Final = "measure"
     order: Final = Order.COMMUTATIVE
 
-    def __init__(self, length_ms: int = 10_000, lateness_ms: int = 60_000, alpha_ppm: int = DEFAULT_ALPHA_PPM) -> None:
-        self._length = length_ms
+    def __init__(self, window_ms: int = 10_000, lateness_ms: int = 60_000, alpha_ppm: int = DEFAULT_ALPHA_PPM) -> None:
+        self._length = window_ms
         self._lateness = lateness_ms
         self._table = histogram.buckets(alpha_ppm)
         self._schema = output_schema(TOPIC)
