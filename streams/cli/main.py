@@ -1,0 +1,87 @@
+"""The command ``headrace``: its commands, and how each kind of error leaves it.
+
+Exit status: 0 done; 1 the run could not keep its promises, or a check failed; 2 the command line, configuration or policy is wrong; 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Final
+
+import click
+import typer
+
+from schemas.errors import ConfigError, HeadraceError
+from streams.cli.demo import demo
+from streams.cli.doctor import doctor
+from streams.cli.graph import graph
+from streams.cli.imports import import_runs
+from streams.cli.lint import lint
+from streams.cli.migrate import migrate
+from streams.cli.produce import produce
+from streams.cli.run import run
+from streams.cli.say import complain
+
+EXIT_FAILED: Final = 1
+EXIT_CONFIG: Final = 2
+EXIT_INTERRUPTED: Final = 130
+_FRAMES_SHOWN: Final = 5
+
+app = typer.Typer(
+    name="headrace",
+    help="A streaming data pipeline for fleets of AI agents: masked, guarded, measured, delivered once.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("demo")(demo)
+app.command("run")(run)
+app.command("import")(import_runs)
+app.command("produce")(produce)
+app.command("migrate")(migrate)
+app.command("lint")(lint)
+app.command("graph")(graph)
+app.command("doctor")(doctor)
+
+
+def status_of(arguments: Sequence[str]) -> int:
+    """Runs a command line and gives its exit status; errors go to stderr without tracebacks."""
+    try:
+        result = typer.main.get_command(app).main(list(arguments), prog_name="headrace", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return EXIT_CONFIG
+    except (click.Abort, KeyboardInterrupt):
+        complain("interrupted")
+        return EXIT_INTERRUPTED
+    except ConfigError as error:
+        complain(*error.problems)
+        return EXIT_CONFIG
+    except HeadraceError as error:
+        complain(str(error))
+        return EXIT_FAILED
+    except BrokenPipeError:
+        return EXIT_FAILED
+    except Exception as error:  # noqa: BLE001 - the last resort: told by its place, never by its text
+        complain(*_bug(error))
+        return EXIT_FAILED
+    return result if isinstance(result, int) else 0
+
+
+def _bug(error: Exception) -> list[str]:
+    """Tells where an error came from that nobody foresaw; not its text, which may quote a payload."""
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES_SHOWN:]
+    places = [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
+    return [f"{type(error).__name__} in headrace itself; please report it with these places (its text is not shown, it may hold data):", *places]
+
+
+def main() -> None:
+    """Runs the command line of this process."""
+    sys.exit(status_of(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""``headrace run``: the pipeline on Kafka, or over one file."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from schemas.errors import ConfigError, FatalError
+from streams.cli.engine import EngineThread, signals_stop
+from streams.cli.say import KAFKA_HELP, ConfigOption, tell
+from streams.config import Config, load_config, load_hash_key
+from streams.log import configure_logging, log
+from streams.policy_file import load_policy
+from streams.stop import Stop
+from streams.summary import RunSummary
+from streams.telemetry import Telemetry
+
+
+def run(
+    config: ConfigOption = None,
+    input: Annotated[Path | None, typer.Option("--input", help="JSONL file of events: run over it without Kafka; needs --output.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", help="Directory for <topic>.jsonl; needs --input.")] = None,
+    kafka: Annotated[str | None, typer.Option("--kafka", help=KAFKA_HELP)] = None,
+    until_end: Annotated[bool, typer.Option("--until-end", help="Stop when all that is in the input topics now is done.")] = False,
+) -> None:
+    """Run the pipeline: on Kafka until told to stop, or over one file with --input and --output. Prints what became of the records."""
+    if (input is None) != (output is None):
+        raise ConfigError("run: --input FILE.jsonl and --output DIR go together; give both, or neither to run on Kafka")
+    configure_logging()
+    found = load_config(config, overrides={} if kafka is None else {"kafka.bootstrap": kafka})
+    summary = over_file(found, input, output) if input is not None and output is not None else _on_kafka(found, until_end)
+    print("\n".join(lines_of(summary)))
+
+
+def over_file(config: Config, input: Path, output: Path) -> RunSummary:
+    """Runs the pipeline over a file; every record must be accounted for.
+
+    Raises:
+        FatalError: Records in are not records enriched, dead and left out.
+    """
+    from sinks.files import FilesSink
+    from streams.engines.files import run_files
+    from streams.pipeline import build_topology
+    from streams.registry import open_registry
+
+    policy = load_policy(config.pipeline.policy)
+    topology = build_topology(config, policy.policy, load_hash_key(config), open_registry(config))
+    sink = FilesSink(output)
+    summary = run_files(topology, input, sink, Telemetry())
+    sink.publish()
+    enriched = summary.outputs.get("enriched_events", 0)
+    if enriched != summary.passed:
+        raise FatalError(f"{summary.passed} records passed and {enriched} were enriched; records were lost or made, please report it")
+    return summary
+
+
+def _on_kafka(config: Config, until_end: bool) -> RunSummary:
+    """Runs the pipeline on Kafka, with health pages where they are configured."""
+    from streams.health import HealthServer
+    from streams.pipeline import build_topology
+    from streams.registry import open_registry
+    from streams.run import run_pipeline
+
+    config.require_kafka()
+    policy, registry = load_policy(config.pipeline.policy), open_registry(config)
+    topology = build_topology(config, policy.policy, load_hash_key(config), registry)
+    telemetry, stop = Telemetry(), Stop()
+    with ExitStack() as stack:
+        stack.enter_context(signals_stop(stop))
+        if config.http is not None:
+            pages = stack.enter_context(HealthServer(config.http, telemetry))
+            tell(f"pages on http://{config.http.host}:{pages.port}/ready and /metrics")
+        log().info("run.started", pipeline=topology.name, lanes=topology.lanes, policy_id=policy.policy.id, policy_version=policy.policy.version)
+        engine = EngineThread(lambda: run_pipeline(topology, policy.policy.digest, policy.text, registry, config, telemetry, stop, until_end))
+        summary = engine.result()
+        log().info("run.stopped", pipeline=topology.name, rows_in=summary.rows_in, rows_out=summary.passed, rows_dead=sum(summary.dead.values()))
+    return summary
+
+
+def lines_of(summary: RunSummary) -> list[str]:
+    """Gives the summary as text."""
+    dead, filtered = sum(summary.dead.values()), sum(summary.filtered.values())
+    lines = [f"in {summary.rows_in} = passed {summary.passed} + dead {dead} + left out {filtered}"]
+    lines += [f"  dead {code}: {count}" for code, count in sorted(summary.dead.items())]
+    lines += [f"  left out {code}: {count}" for code, count in sorted(summary.filtered.items())]
+    lines += [f"  out {topic}: {count}" for topic, count in sorted(summary.outputs.items())]
+    return lines

@@ -1,0 +1,184 @@
+"""The demo from start to end: starts the parts, runs, drains, checks, stops."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psycopg
+from rich.console import Console
+
+from schemas.errors import FatalError
+from sinks.migrate import migrate
+from streams.cli.engine import EngineThread, signals_stop
+from streams.config import Config
+from streams.demo.results import Check, checks, read_topic, slowest_agents, table_count, window_counts
+from streams.demo.sender import Sender
+from streams.demo.view import Moment, View
+from streams.embedded.choose import KafkaKind, choose_kafka
+from streams.embedded.postgres import PostgresServer
+from streams.fleet import Fleet
+from streams.pipeline import build_topology
+from streams.policy_file import load_policy
+from streams.publish import Publisher
+from streams.registry import open_registry
+from streams.run import run_pipeline
+from streams.stop import Stop
+from streams.summary import RunSummary
+from streams.telemetry import Telemetry
+from streams.topic_setup import create_topics
+
+_INPUT_PARTITIONS: Final = 2
+_IDLE_MS: Final = 1_500
+_LOOK_EVERY_S: Final = 0.25
+_START_DEADLINE_S: Final = 60.0
+_DRAIN_DEADLINE_S: Final = 120.0
+_LEAVE_S: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """What a person may choose.
+
+    Attributes:
+        seconds: How long the fleet sends; None until Ctrl-C.
+        rate: Records a second.
+        agents: Agents in the fleet.
+        seed: Seed of the fleet.
+        kafka: Which Kafka.
+    """
+
+    seconds: float | None
+    rate: float
+    agents: int
+    seed: int
+    kafka: KafkaKind
+
+
+def demo_config(bootstrap: str, dsn: str, recovery: Path) -> Config:
+    """Gives the configuration of the demo: the defaults, on the embedded parts, with quick idle marks and a key of its own."""
+    return Config.model_validate(
+        {
+            "pipeline": {"name": "demo"},
+            "kafka": {"bootstrap": bootstrap},
+            "source": {"idle_ms": _IDLE_MS},
+            "recovery": {"dir": recovery},
+            "timescale": {"dsn": dsn},
+            "privacy": {"hash_key": secrets.token_hex(32)},
+        }
+    )
+
+
+def show_demo(options: DemoOptions, console: Console) -> list[Check]:
+    """Runs the demo and gives its checked summary.
+
+    Raises:
+        ConfigError: A part cannot be started on this machine.
+        FatalError: The pipeline stopped, or did not finish in time.
+    """
+    say = console.print
+    with ExitStack() as stack:
+        chosen = choose_kafka(wanted=options.kafka, tell=say)
+        if chosen.warning is not None:
+            say(f"warning: {chosen.warning}", soft_wrap=True, highlight=False)
+        say(f"starting {'Kafka' if chosen.kind is KafkaKind.REAL else 'mock Kafka'} and PostgreSQL ...")
+        kafka = stack.enter_context(chosen.kafka)
+        postgres = stack.enter_context(PostgresServer(fsync=False))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-demo-")))
+        config = demo_config(kafka.bootstrap, postgres.dsn, folder / "recovery")
+        create_topics(config.require_kafka(), _INPUT_PARTITIONS)
+        migrate(postgres.dsn)
+        stop = Stop()
+        stack.enter_context(signals_stop(stop))
+        database = stack.enter_context(psycopg.connect(postgres.dsn, autocommit=True))
+        stage = _Stage(config, options, console, stop, database)
+        stack.callback(stage.leave)
+        return stage.play(real=chosen.kind is KafkaKind.REAL)
+
+
+class _Stage:
+    """The running demo: pipeline, fleet and view."""
+
+    def __init__(self, config: Config, options: DemoOptions, console: Console, stop: Stop, database: psycopg.Connection) -> None:
+        self._config, self._options, self._console = config, options, console
+        self._asked, self._database = stop, database
+        self._telemetry = Telemetry()
+        self._engine_stop = Stop()
+        policy, registry = load_policy(None), open_registry(config)
+        key = config.privacy.hash_key
+        assert key is not None
+        topology = build_topology(config, policy.policy, key.get_secret_value().encode(), registry)
+        self._engine: EngineThread[RunSummary] = EngineThread(
+            lambda: run_pipeline(topology, policy.policy.digest, policy.text, registry, config, self._telemetry, self._engine_stop)
+        )
+
+    def play(self, real: bool) -> list[Check]:
+        """Waits for the pipeline, sends, drains and checks."""
+        options, kafka = self._options, self._config.require_kafka()
+        with View(self._console) as view:
+            if not self._await(_START_DEADLINE_S, lambda: self._telemetry.source_assigned, lambda: None):
+                raise FatalError(f"the pipeline did not begin to read within {_START_DEADLINE_S:.0f} s; see the lines above")
+            fleet = Fleet(options.seed, options.agents, options.rate, int(time.time() * 1_000))
+            records = fleet.records()
+            if options.seconds is not None:
+                until_ms = options.seconds * 1_000
+                records = itertools.takewhile(lambda record: record.due_ms < until_ms, records)
+            sender = Sender(Publisher(kafka.client_settings()), records, self._config.pipeline.window_s * 1_000)
+            begin = time.monotonic()
+            sender.start()
+
+            def show(phase: str) -> None:
+                sender.check()
+                agents = slowest_agents(self._database, 8)
+                view.show(Moment(phase, time.monotonic() - begin, options.seconds, sender.book.total, self._telemetry.snapshot(), agents))
+
+            end = float("inf") if options.seconds is None else begin + options.seconds
+            while not self._asked.requested and time.monotonic() < end:
+                self._engine_lives()
+                show("running")
+                self._asked.wait(_LOOK_EVERY_S)
+            sender.stop()
+            # A drain that does not come to its end in time shows in the checks as what is missing.
+            self._await(_DRAIN_DEADLINE_S, lambda: self._drained(sender), lambda: show("draining"))
+            show("stopping")
+            self._engine_stop.request()
+            self._engine.result()
+        enriched = read_topic(kafka.client_settings(), "enriched_events", kafka.output_partitions) if real else None
+        return list(checks(sender.book, self._telemetry.snapshot(), window_counts(self._database), enriched, table_count(self._database, "dead")))
+
+    def leave(self) -> None:
+        """Lets the pipeline end before Kafka and PostgreSQL do, also where the demo was cut short."""
+        self._engine_stop.request()
+        self._engine.wait(_LEAVE_S)
+
+    def _drained(self, sender: Sender) -> bool:
+        """Whether all that was sent is done and every window was written; what is lost or made too much shows in the checks."""
+        totals = self._telemetry.snapshot()
+        done = sum(totals.by("events_total", outcome=outcome) for outcome in ("passed", "dead", "filtered"))
+        if done < sender.book.total or totals.by("rows_in_flight"):
+            return False
+        return window_counts(self._database).total() >= sender.book.windows.total()
+
+    def _await(self, deadline_s: float, done: Callable[[], bool], meanwhile: Callable[[], None]) -> bool:
+        """Waits until it is done, and tells whether it was in time."""
+        until = time.monotonic() + deadline_s
+        while time.monotonic() < until:
+            if done():
+                return True
+            self._engine_lives()
+            meanwhile()
+            self._engine.wait(_LOOK_EVERY_S)
+        return False
+
+    def _engine_lives(self) -> None:
+        """Raises what ended the pipeline before it was told to stop."""
+        if not self._engine.running:
+            self._engine.result()
+            raise FatalError("the pipeline ended before it was told to; please report it")
