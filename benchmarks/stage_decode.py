@@ -22,7 +22,7 @@ from schemas.limits import Limits
 
 BATCH_ROWS = 4_096
 START_MS = 1_735_689_600_000
-WORDS = "please book the flight from Boston to Denver for two people and send the ticket to my mail today thanks again".split()
+WORDS = ["please", "book", "the", "flight", "from", "Boston", "to", "Denver", "for", "two", "people", "and", "send", "ticket", "today", "again"]
 
 
 def sentence(rng: random.Random) -> str:

@@ -39,53 +39,78 @@ def gather(
     """
     count = len(sources[0][1])
     texts: list[str | None] = [None] * count
+    known: dict[bytes, tuple[tuple[tuple[str, str], ...], str | None]] = {}
     for row in range(count):
-        merged: Members | None = None
+        given = [(field, bytes(raw)) for field, column in sources if (raw := column[row]) is not None]
+        if row not in extras and len(given) == 1:
+            # One source is the rule, and its text often repeats inside a batch: it is taken apart once.
+            field, text = given[0]
+            if text not in known:
+                known[text] = _apart(field, text)
+            found, rest = known[text]
+            if all(links[name][row] is None for name, _ in found):
+                for name, value in found:
+                    links[name][row] = value
+                texts[row] = rest
+                continue
+        merged: Members = {}
         if row in extras:
             merged = dict(extras[row])
             _fill(row, merged, links)
-        for field, column in sources:
-            text = column[row]
-            if text is None:
-                continue
+        for field, text in given:
             members = _members(field, text)
             _fill(row, members, links)
-            merged = members if merged is None else _merge(merged, field, members)
-        if merged:
-            texts[row] = _encode(merged).decode()
+            _merge(merged, field, members)
+        texts[row] = _text(merged)
     return texts
 
 
-def _members(field: str, text: msgspec.Raw) -> Members:
+def _apart(field: str, text: bytes) -> tuple[tuple[tuple[str, str], ...], str | None]:
+    """Gives the ids in one JSON text and what is left of it."""
+    members = _members(field, text)
+    found = tuple((name, value) for name in sorted(_LINKS & members.keys()) if (value := _link(name, members[name])))
+    for name, _ in found:
+        del members[name]
+    return found, _text(members)
+
+
+def _text(members: Members) -> str | None:
+    return _encode(members).decode() if members else None
+
+
+def _members(field: str, text: bytes) -> Members:
+    if text == b"null":
+        return {}
     try:
         return decode_members(text)
     except msgspec.ValidationError:
-        return {field: text}
+        return {field: msgspec.Raw(text)}
+
+
+def _link(name: str, raw: msgspec.Raw) -> str | None:
+    """Gives the id that a value holds, None where it holds none."""
+    text = bytes(raw)
+    if text[:1] == b'"':
+        return _decode_text(text) or None
+    return None if name != "user_id" or text == b"null" else msgspec.json.format(text, indent=-1).decode()
 
 
 def _fill(row: int, members: Members, links: Mapping[str, list[str | None]]) -> None:
-    for name in _LINKS & members.keys():
-        text = bytes(members[name])
-        is_string = text[:1] == b'"'
-        if name != "user_id" and not is_string:
+    for name in sorted(_LINKS & members.keys()):
+        value = _link(name, members[name])
+        if value is None:
             continue
-        value = _decode_text(text) if is_string else _compact(text)
         column = links[name]
-        if value and column[row] is None:
+        if column[row] is None:
             column[row] = value
         elif name != "user_id" and value != column[row]:
             continue
         del members[name]
 
 
-def _compact(text: bytes) -> str:
-    return "" if text == b"null" else msgspec.json.format(text, indent=-1).decode()
-
-
-def _merge(strong: Members, field: str, weak: Members) -> Members:
+def _merge(strong: Members, field: str, weak: Members) -> None:
     for name, value in weak.items():
         key = name
         while key in strong and bytes(strong[key]) != bytes(value):
             key = f"{field}.{key}"
         strong[key] = value
-    return strong

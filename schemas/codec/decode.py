@@ -95,7 +95,7 @@ class RecordDecoder:
         if strangers:
             raise FatalError(f"records of {len(strangers)} topics that this decoder was not built for; built for {', '.join(self._shapes)}")
         rejects, sized = self._size_up(raw)
-        events = [EVENT.to_frame().insert_column(0, pl.Series(ROW, [], dtype=pl.UInt32))]
+        events: list[pl.DataFrame] = []
         for topic, shape in self._shapes.items():
             rows = sized.filter(topic=topic)
             for wide, unread in self._read(rows, shape):
@@ -106,7 +106,7 @@ class RecordDecoder:
                     rejects.append(bad)
         dead = pl.concat(rejects)
         return Decoded(
-            events=pl.concat(events).sort(ROW).drop(ROW),
+            events=_in_order(events),
             dead=dead_frame(raw, dead) if not dead.is_empty() else DEAD.to_frame(),
         )
 
@@ -129,7 +129,7 @@ class RecordDecoder:
         text = rows.filter(~is_avro)
         read: list[tuple[pl.DataFrame, Rejects]] = []
         if not text.is_empty():
-            read.append(read_json(text["value"].to_list(), text[ROW].to_list(), shape, self._settings.limits))
+            read.append(read_json(text["value"], text[ROW].to_list(), shape, self._settings.limits))
         if text.height < rows.height:
             read += self._read_avro(rows.filter(is_avro), shape)
         return read
@@ -178,3 +178,10 @@ class RecordDecoder:
         digest = self._hash.copy()
         digest.update(value)
         return digest.digest()
+
+
+def _in_order(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    """Gives the events of all groups in the order of the batch, without ``row``."""
+    if not parts:
+        return EVENT.to_frame()
+    return (parts[0] if len(parts) == 1 else pl.concat(parts).sort(ROW)).drop(ROW)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Final
@@ -26,40 +26,42 @@ from schemas.errors import (
     NumberNotFinite,
     NumberOutOfRange,
     RecordError,
-    TimestampInvalid,
     TypeMismatch,
 )
 from schemas.limits import NUMBER_MAX, Limits
 
 _Count = Annotated[int, Meta(ge=0, lt=NUMBER_MAX)]
-#: A time may also be negative or far off: what is out of range is said by the checks that Avro shares. The bound only keeps it in a double.
-_Millis = Annotated[int, Meta(ge=-(2**62), le=2**62)]
 
+#: Floats and times stay as they are written until the whole column is parsed at once. It also keeps a record that is encoded again from
+#: growing (1e9 would become 1000000000.0), which the check for repeated keys rests on.
 _TYPES: Final[dict[Role, Any]] = {
     Role.TEXT: str,
-    Role.TIME: str | _Millis | float,
-    Role.DURATION_MS: float,
-    Role.USD: float,
-    Role.RATIO: float,
+    Role.TIME: Raw,
+    Role.DURATION_MS: Raw,
+    Role.USD: Raw,
+    Role.RATIO: Raw,
     Role.COUNT: _Count,
     Role.NUMBERS: list[_Count],
     Role.CONTENT: Raw,
     Role.METADATA: Raw,
     Role.ATTRIBUTES: Raw,
     Role.KEPT_TEXT: str,
-    Role.KEPT_NUMBER: float,
+    Role.KEPT_NUMBER: Raw,
 }
-_RAW_ROLES: Final = (Role.CONTENT, Role.METADATA, Role.ATTRIBUTES)
+_RAW_ROLES: Final = tuple(role for role, kind in _TYPES.items() if kind is Raw)
+_FLOAT_ROLES: Final = (Role.DURATION_MS, Role.USD, Role.RATIO)
 _NULL: Final = b"null"
 _MEMBER: Final = b'\n "'
+_encode: Final = msgspec.json.encode
+_decode_text: Final = msgspec.json.Decoder(str).decode
 
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """The msgspec decoder of one shape, with what its errors are told apart by."""
+    """The msgspec decoders of one shape (one refuses unknown keys, one passes over them), with what their errors are told apart by."""
 
     decode: Any
-    names: tuple[str, ...]
+    decode_known: Any
     by_name: dict[str, Field]
 
 
@@ -72,15 +74,16 @@ def _reader(shape: Shape) -> _Reader:
             declared.append((field.name, kind))
         else:
             declared.append((field.name, kind if field.role in _RAW_ROLES else kind | None, None))
-    struct = msgspec.defstruct(shape.schema, declared, forbid_unknown_fields=True, gc=False)
-    return _Reader(msgspec.json.Decoder(struct).decode, tuple(field.name for field in shape.fields), {f.name: f for f in shape.fields})
+    strict = msgspec.defstruct(shape.schema, declared, forbid_unknown_fields=True, omit_defaults=True, gc=False)
+    lenient = msgspec.defstruct(shape.schema, declared, gc=False)
+    return _Reader(msgspec.json.Decoder(strict).decode, msgspec.json.Decoder(lenient).decode, {field.name: field for field in shape.fields})
 
 
-def read_json(values: Sequence[bytes], rows: Sequence[int], shape: Shape, limits: Limits) -> tuple[pl.DataFrame, Rejects]:
+def read_json(values: pl.Series, rows: Sequence[int], shape: Shape, limits: Limits) -> tuple[pl.DataFrame, Rejects]:
     """Gives the wide frame (see ``columns.wide_frame``) of the records that are JSON of this shape, and the rest as rejects.
 
     Args:
-        values: Record values, none larger than the limit.
+        values: Record values (Binary, no null), none larger than the limit.
         rows: Place of each in the batch.
 
     Rejected here: ``json_invalid`` (not UTF-8, not one JSON object, a lone surrogate, a key that occurs twice), ``nesting_too_deep``,
@@ -91,9 +94,12 @@ def read_json(values: Sequence[bytes], rows: Sequence[int], shape: Shape, limits
     kept: list[int] = []
     records: list[tuple[Any, ...]] = []
     extras: dict[int, Members] = {}
-    for row, value in zip(rows, values, strict=True):
+    for row, value, suspect in zip(rows, values.to_list(), _suspects(values, limits.nesting_depth_max), strict=True):
         try:
-            record, unknown = _read_one(reader, value, limits.nesting_depth_max)
+            if suspect:
+                str(value, "utf-8")  # msgspec checks the strings that it decodes, not those inside content that it keeps raw
+                check_nesting(value, limits.nesting_depth_max)
+            record, unknown = _read_one(reader, value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             rejects.add(row, _explain(reader, value, error))
         except RecordError as error:
@@ -103,74 +109,128 @@ def read_json(values: Sequence[bytes], rows: Sequence[int], shape: Shape, limits
                 extras[len(kept)] = unknown
             kept.append(row)
             records.append(record)
-    return _frame(shape, kept, records, extras), rejects
+    return _frame(shape, kept, records, extras, rejects), rejects
 
 
-def _read_one(reader: _Reader, value: bytes, depth_max: int) -> tuple[tuple[Any, ...], Members | None]:
-    """Gives the fields of one record in the order of its schema, and the keys that the schema does not know."""
-    str(value, "utf-8")  # msgspec checks the strings that it decodes, not those inside content that it keeps raw
-    check_nesting(value, depth_max)
-    if b'": ' in value or b"\n" in value:
-        value = msgspec.json.format(value, indent=-1)  # content columns hold compact text
-    unknown: Members | None = None
+def _suspects(values: pl.Series, depth_max: int) -> list[bool]:
+    """Tells which values must be looked at alone: those with more brackets than may nest, and all where one of them is not UTF-8."""
     try:
-        record = msgspec.structs.astuple(reader.decode(value))
+        text = values.cast(pl.String).to_frame("text")
+    except pl.exceptions.ComputeError:
+        return [True] * len(values)
+    brackets = pl.sum_horizontal(pl.col("text").str.count_matches(bracket, literal=True) for bracket in "[{")
+    return text.select(brackets > depth_max).to_series().to_list()
+
+
+def _read_one(reader: _Reader, value: bytes) -> tuple[tuple[Any, ...], Members | None]:
+    """Gives the fields of one record in the order of its schema, and the keys that the schema does not know.
+
+    A key that occurs twice could show one value here and another to who reads the record next, so it is refused. A record encoded again without
+    whitespace is never longer than it came, and is shorter where a key was repeated: equal sizes rule that out.
+    """
+    if b'": ' in value[:64]:
+        value = msgspec.json.format(value, indent=-1)
+    try:
+        record = reader.decode(value)
     except msgspec.ValidationError as error:
         if not str(error).startswith("Object contains unknown field"):
             raise
-        record, unknown = _split(reader, value)
-    # Pretty-printed, every top-level member starts a line with one space: an exact count, escaped and repeated keys included. A key that
-    # occurs twice could show one value here and another to who reads the record next.
-    member_count = msgspec.json.format(value, indent=1).count(_MEMBER)
-    known_count = len(record) - record.count(None) + (len(unknown) if unknown else 0)
-    if member_count != known_count and member_count != len(decode_members(value)):
-        raise JsonInvalid("record: want every key once, got a key twice; send each key once")
-    return record, unknown
+        return _read_with_unknown(reader, value)
+    if len(_encode(record)) != len(value):
+        value = msgspec.json.format(value, indent=-1)
+        record = reader.decode(value)  # so that content columns hold compact text
+        if len(_encode(record)) != len(value):
+            _check_once(value, decode_members(value))
+    return msgspec.structs.astuple(record), None
 
 
-def _split(reader: _Reader, value: bytes) -> tuple[tuple[Any, ...], Members]:
+def _read_with_unknown(reader: _Reader, value: bytes) -> tuple[tuple[Any, ...], Members]:
     members = decode_members(value)
-    unknown = {name: members.pop(name) for name in members.keys() - reader.by_name.keys()}
-    return msgspec.structs.astuple(reader.decode(msgspec.json.encode(members))), unknown
+    if len(_encode(members)) != len(value):
+        value = msgspec.json.format(value, indent=-1)
+        members = decode_members(value)
+        if len(_encode(members)) != len(value):
+            _check_once(value, members)
+    record = reader.decode_known(value)
+    return msgspec.structs.astuple(record), {name: members[name] for name in sorted(members.keys() - reader.by_name.keys())}
 
 
-def _frame(shape: Shape, rows: list[int], records: list[tuple[Any, ...]], extras: dict[int, Members]) -> pl.DataFrame:
-    names = [field.name for field in shape.fields]
-    by_name: dict[str, list[Any]] = {name: list(column) for name, column in zip(names, zip(*records, strict=True), strict=False)} if records else {}
-    columns: dict[str, list[Any]] = {}
-    sources: list[tuple[str, list[Raw | None]]] = []
-    for field in shape.fields:
-        column = by_name.get(field.name, [])
+def _check_once(compact: bytes, members: Members) -> None:
+    """Passes a record that has as many members as different keys: pretty-printed, each member starts a line with one space."""
+    if msgspec.json.format(compact, indent=1).count(_MEMBER) != len(members):
+        raise JsonInvalid("record: want every key once, got a key twice; send each key once")
+
+
+def _frame(shape: Shape, rows: list[int], records: list[tuple[Any, ...]], extras: dict[int, Members], rejects: Rejects) -> pl.DataFrame:
+    given: list[Sequence[Any]] = list(zip(*records, strict=True)) if records else [()] * len(shape.fields)
+    columns: dict[str, Any] = {}
+    sources: list[tuple[str, Sequence[Raw | None]]] = []
+    bad: dict[int, RecordError] = {}
+    for field, column in zip(shape.fields, given, strict=True):
         if field.role is Role.TIME:
-            columns[TIME_TEXT] = [value if type(value) is str else None for value in column]
-            columns[TIME_MS] = [None if type(value) is str else float(value) for value in column]
+            columns[TIME_TEXT], columns[TIME_MS] = _times(field, column, bad)
+        elif field.role in _FLOAT_ROLES:
+            columns[field.name] = _floats(field, _texts(field, column), bad)
         elif field.role is Role.CONTENT:
-            columns[field.name] = [_text(value) for value in column]
+            columns[field.name] = _texts(field, column)
         elif field.role in (Role.METADATA, Role.ATTRIBUTES):
-            sources.append((field.name, [None if value is None or bytes(value) == _NULL else value for value in column]))
-        elif field.role in (Role.KEPT_TEXT, Role.KEPT_NUMBER):
-            for index, value in enumerate(column):
-                if value is not None:
-                    extras.setdefault(index, {})[field.name] = Raw(msgspec.json.encode(value))
+            sources.append((field.name, column))
+        elif field.role is Role.KEPT_NUMBER:
+            _keep(field, _floats(field, _texts(field, column), bad), extras)
+        elif field.role is Role.KEPT_TEXT:
+            _keep(field, column, extras)
         else:
-            columns[field.name] = column
-    sources.sort()  # attributes before metadata: the stronger first
+            columns[field.name] = list(column) if field.name in LINKS else column
+    sources.sort(key=lambda source: source[0])  # attributes before metadata: the stronger first
     for link in LINKS:
         columns.setdefault(link, [None] * len(rows))
     columns["attributes"] = gather(sources, extras, columns)
-    return wide_frame(shape, rows, columns)
+    wide = wide_frame(shape, rows, columns)
+    for index, error in bad.items():
+        rejects.add(rows[index], error)
+    return wide if not bad else wide.filter(~pl.int_range(pl.len()).is_in(sorted(bad)))
 
 
-def _text(value: Raw | None) -> str | None:
-    if value is None:
-        return None
-    text = str(value, "utf-8")
-    return None if text == "null" else text
+def _texts(field: Field, column: Sequence[Raw | None]) -> pl.Series:
+    """Gives JSON values as text, null where there was none or ``null``."""
+    texts = pl.Series(field.name, [None if value is None else bytes(value) for value in column], dtype=pl.Binary).cast(pl.String)
+    return texts.set(texts == "null", None)
+
+
+def _floats(field: Field, texts: pl.Series, bad: dict[int, RecordError]) -> pl.Series:
+    """Gives JSON numbers as floats; notes the rows whose value is no number."""
+    numbers = texts.cast(pl.Float64, strict=False)
+    if numbers.null_count() > texts.null_count():
+        for index in (numbers.is_null() & texts.is_not_null()).arg_true():
+            got = _type_of(texts[index])
+            bad.setdefault(index, TypeMismatch(f"{field.name}: want float, got {got}; send a number"))
+    return numbers
+
+
+def _times(field: Field, column: Sequence[Raw | None], bad: dict[int, RecordError]) -> tuple[pl.Series, pl.Series]:
+    """Gives times written as text and times written as numbers; notes the rows that hold neither."""
+    given = _texts(field, column).to_frame("given")
+    is_text = pl.col("given").str.starts_with('"')
+    apart = given.select(text=pl.when(is_text).then(pl.col("given").str.slice(1).str.head(-1)), number=pl.when(~is_text).then(pl.col("given")))
+    text = apart["text"]
+    if text.str.contains("\\", literal=True).any():
+        # Escapes are legal in a time too (some encoders write + as \u002B).
+        text = pl.Series("text", [None if one is None else _decode_text(f'"{one}"') for one in text], dtype=pl.String)
+    return text, _floats(field, apart["number"], bad)
+
+
+def _type_of(text: str) -> str:
+    return {'"': "str", "[": "array", "{": "object", "t": "bool", "f": "bool"}.get(text[:1], "another type")
+
+
+def _keep(field: Field, column: Iterable[Any], extras: dict[int, Members]) -> None:
+    for index, value in enumerate(column):
+        if value is not None:
+            extras.setdefault(index, {})[field.name] = Raw(_encode(value))
 
 
 _MISSING: Final = re.compile(r"^Object missing required field `(\w+)`$")
 _EXPECTED: Final = re.compile(r"^Expected `([a-z |]+)`(?: [<>]=? -?\d+)?(?:, got `([a-z]+)`)?(?: - at `\$\.(\w+)(?:\[\.\.\.\]|\[\d+\])?`)?$")
-_RANGE: Final = re.compile(r"^Number out of range - at `\$\.(\w+)(?:\[\.\.\.\]|\[\d+\])?`$")
 _BYTE: Final = re.compile(r"\(byte (\d+)\)$")
 
 
@@ -193,9 +253,6 @@ def _explain_type(reader: _Reader, message: str) -> RecordError:
     missing = _MISSING.match(message)
     if missing and missing[1] in reader.by_name:
         return FieldMissing(f"{missing[1]}: required, got no such field; send it")
-    too_large = _RANGE.match(message)
-    if too_large and too_large[1] in reader.by_name:
-        return NumberNotFinite(f"{too_large[1]}: want a number that a double can hold, got a larger one; send a smaller one")
     expected = _EXPECTED.match(message)
     if expected and expected[3] is None and expected[1] == "object":
         return JsonInvalid(f"record: want one JSON object, got {expected[2] or 'another type'}; send an object")
@@ -204,8 +261,6 @@ def _explain_type(reader: _Reader, message: str) -> RecordError:
     field = reader.by_name[expected[3]]
     want = expected[1].removesuffix(" | null")
     if expected[2] is None:
-        if field.role is Role.TIME:
-            return TimestampInvalid(f"{field.name}: want milliseconds since 1970, got an integer beyond 64 bits; send milliseconds")
         return NumberOutOfRange(f"{field.name}: want 0 or more and less than {NUMBER_MAX}, got an integer outside; send one inside or leave it out")
     if expected[2] == "null" and field.required:
         return FieldMissing(f"{field.name}: required, got null; send it")
