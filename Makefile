@@ -6,13 +6,16 @@ BIN := .venv/bin
 ARGS ?=
 UV_COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock"
 
-.PHONY: help setup test test-all lint format lock
+.PHONY: help setup demo test test-all lint format lock
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 setup: ## make .venv from the lock files; as root on Debian also install Java and Maven for the embedded broker
 	@scripts/setup.sh
+
+demo: setup ## start broker, database, a simulated fleet and the pipeline, and show what flows; ARGS="--seconds 30" ends it
+	$(BIN)/headrace demo $(ARGS)
 
 test: lint ## lint, then every test that takes seconds: the answer in under 15 minutes
 	$(BIN)/pytest -m "not slow" $(ARGS)

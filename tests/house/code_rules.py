@@ -8,9 +8,14 @@ from pathlib import PurePosixPath
 
 from source_tree import Source, dotted, imported
 
+from schemas import errors
+
 FORBIDDEN_NAMES = frozenset({"utils", "util", "helpers", "helper", "common", "base", "manager", "managers", "misc"})
 LINES_MAX = 500
 FUNCTION_LINES_MAX = 70
+
+#: The classes of the error tree.
+OUR_ERRORS = frozenset(name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.HeadraceError))
 
 #: Imports that a pure layer does without; modules of the standard library and foreign ones alike.
 IMPURE_MODULES = frozenset(
@@ -86,18 +91,18 @@ def too_long(source: Source) -> Iterator[str]:
 
 
 def hidden_causes(source: Source) -> Iterator[str]:
-    """Finds ``raise ... from None`` without a comment on its line that says why.
+    """Finds ``raise ... from None`` of an error that is not of our tree.
 
-    A ConfigError needs none: it is read by a person at the start, is complete in itself, and the foreign text may quote a secret.
+    An error of the tree is complete in itself, and stands for a foreign one whose text may quote a payload or a secret; a foreign error
+    class that hides its cause leaves a person with nothing.
     """
-    lines = source.text.splitlines()
     for node in ast.walk(source.tree):
         if not isinstance(node, ast.Raise) or not isinstance(node.cause, ast.Constant) or node.cause.value is not None:
             continue
         raised = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
-        is_config_error = raised is not None and dotted(raised).rpartition(".")[2] == "ConfigError"
-        if not is_config_error and "  # " not in lines[(node.end_lineno or node.lineno) - 1]:
-            yield f"{source.path}:{node.lineno}: raise ... from None, and no comment on the line says why the cause is hidden"
+        name = "" if raised is None else dotted(raised).rpartition(".")[2] if isinstance(raised, ast.Attribute) else dotted(raised)
+        if name not in OUR_ERRORS and not name.endswith("_failure"):
+            yield f"{source.path}:{node.lineno}: raise {name} ... from None hides its cause"
 
 
 def endless_waits(source: Source) -> Iterator[str]:

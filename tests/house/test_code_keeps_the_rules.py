@@ -115,7 +115,8 @@ def test_the_rule_on_names_catches_them(path: str) -> None:
         (rules.too_long, "def f():\n" + "    x = 1\n" * 69),
         (rules.hidden_causes, "def f(e):\n    raise ValueError from e\n"),
         (rules.hidden_causes, "def f(e):\n    raise ConfigError('x') from None\n"),
-        (rules.hidden_causes, "def f(e):\n    raise ValueError from None  # its text quotes the value\n"),
+        (rules.hidden_causes, "def f(e):\n    raise errors.JsonInvalid('x') from None\n"),
+        (rules.hidden_causes, "def f(e):\n    raise kafka_failure(e, 'x') from None\n"),
     ],
 )
 def test_a_rule_lets_what_is_allowed_pass(rule: Rule, text: str) -> None:

@@ -14,11 +14,11 @@ import pytest
 import yaml
 from source_tree import ROOT, read
 
-from schemas.topics import INPUTS
+from streams.config import load_config
 
 #: The JSON schema of github.com/compose-spec/compose-spec at 170098ba (Apache-2.0).
 SPEC = json.loads((Path(__file__).parent / "data" / "compose-spec.json").read_text())
-ONE_SHOT = {"topics", "migrate"}
+ONE_SHOT = {"migrate"}
 Compose = dict[str, Any]
 
 
@@ -94,19 +94,10 @@ def test_the_broker_is_the_one_that_the_tests_run(compose: Compose) -> None:
     pom = read("streams/embedded/kafka_jars/pom.xml")
     version = re.search(r"<kafka.version>(.*)</kafka.version>", pom)
     assert version is not None
-    assert {compose["services"][name]["image"] for name in ("kafka", "topics")} == {f"apache/kafka:{version[1]}"}
-
-
-def test_the_input_topics_are_made(compose: Compose) -> None:
-    script = compose["services"]["topics"]["command"][-1]
-    listed = re.search(r"for topic in (.*); do", script)
-    assert listed is not None
-    assert listed[1].split() == list(INPUTS)
+    assert compose["services"]["kafka"]["image"] == f"apache/kafka:{version[1]}"
 
 
 def test_the_environment_of_the_pipeline_is_a_valid_configuration(compose: Compose) -> None:
-    from streams.config import load_config
-
     given = {name: value for name, value in compose["services"]["headrace"]["environment"].items() if name.startswith("HEADRACE_")}
     config = load_config(ROOT / "tests/house/data/empty.yaml", given | {"HEADRACE_PRIVACY__HASH_KEY": "x" * 32})
     assert config.require_kafka().bootstrap == "kafka:9092"
