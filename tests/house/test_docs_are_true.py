@@ -34,6 +34,8 @@ def problems(words: list[str]) -> Iterator[str]:
 
 
 def _cli_problems(words: list[str]) -> Iterator[str]:
+    if words and words[0].startswith("["):  # usage, not a command line: headrace [OPTIONS] COMMAND
+        return
     command = _COMMANDS.get(words[0]) if words else None
     if command is None:
         yield f"headrace {' '.join(words[:1])}: no such command"
