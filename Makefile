@@ -34,4 +34,4 @@ format: setup ## rewrite the code in the format that lint checks
 	$(BIN)/ruff format .
 
 lock: setup ## resolve the lock files anew after a change of requirements/*.in
-	for name in core dev uv flink; do VIRTUAL_ENV=$(CURDIR)/.venv $(UV_COMPILE) requirements/$$name.in -o requirements/$$name.lock || exit 1; done
+	for name in core dev uv flink; do VIRTUAL_ENV=$(CURDIR)/.venv UV_SYSTEM_CERTS=true $(UV_COMPILE) requirements/$$name.in -o requirements/$$name.lock || exit 1; done

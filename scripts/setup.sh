@@ -64,7 +64,8 @@ install_lock() {
 
 install_python_packages() {
     mkdir -p $STAMPS
-    export VIRTUAL_ENV=$PWD/$VENV
+    # The system's certificates, as pip uses them: a machine behind a proxy has the proxy's among them.
+    export VIRTUAL_ENV=$PWD/$VENV UV_SYSTEM_CERTS=true
     $VENV/bin/python -m pip --version >/dev/null 2>&1 || $VENV/bin/python -m ensurepip >/dev/null
     install_lock requirements/uv.lock $VENV/bin/python -m pip install --quiet --disable-pip-version-check
     install_lock requirements/core.lock $VENV/bin/uv pip install --quiet

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from source_tree import Source, dotted, imported
-
 from schemas import errors
+
+from source_tree import Source, dotted, imported
 
 FORBIDDEN_NAMES = frozenset({"utils", "util", "helpers", "helper", "common", "base", "manager", "managers", "misc"})
 LINES_MAX = 500

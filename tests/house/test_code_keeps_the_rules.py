@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import code_rules as rules
 import pytest
+
+import code_rules as rules
 from source_tree import PRODUCT_PACKAGES, PURE_LAYERS, Source, sources
 
 Rule = Callable[[Source], Iterator[str]]

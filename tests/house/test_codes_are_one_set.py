@@ -7,11 +7,12 @@ import re
 from typing import Any
 
 import polars as pl
-from source_tree import read
 
 from schemas.errors import RecordError, record_error_codes
 from schemas.events import DEAD
 from streams.telemetry import Telemetry
+
+from source_tree import read
 
 
 def symbols(schema: dict[str, Any], field: str) -> list[str]:

@@ -12,9 +12,10 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from source_tree import ROOT, read
 
 from streams.config import load_config
+
+from source_tree import ROOT, read
 
 #: The JSON schema of github.com/compose-spec/compose-spec at 170098ba (Apache-2.0).
 SPEC = json.loads((Path(__file__).parent / "data" / "compose-spec.json").read_text())

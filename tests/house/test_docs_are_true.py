@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 import typer
-from docs_text import Block, anchors, blocks, commands, links, pages
-from source_tree import ROOT, read
 
 from streams.cli.main import app
+
+from docs_text import Block, anchors, blocks, commands, links, pages
+from source_tree import ROOT, read
 
 _COMMANDS = typer.main.get_group(app).commands
 _TARGETS = set(re.findall(r"^([a-z-]+):.*## ", read("Makefile"), flags=re.MULTILINE))

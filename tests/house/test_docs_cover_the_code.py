@@ -7,8 +7,6 @@ import importlib
 import re
 
 import pytest
-from docs_text import blocks
-from source_tree import PRODUCT_PACKAGES, Source, read, sources
 
 from governance.parse import default_policy
 from operators.registry import OPERATORS
@@ -17,6 +15,9 @@ from sinks.kafka import KafkaSink
 from sinks.timescale import TimescaleSink
 from streams.config import Config
 from streams.pipeline import build_topology
+
+from docs_text import blocks
+from source_tree import PRODUCT_PACKAGES, Source, read, sources
 
 _SINKS = {"kafka": KafkaSink, "timescale": TimescaleSink, "files": FilesSink}
 _DOCTESTED = [source for source in sources(*PRODUCT_PACKAGES) if ">>> " in source.text]

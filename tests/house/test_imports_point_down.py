@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from source_tree import PRODUCT_PACKAGES, ROOT
 
 _LINT_IMPORTS = Path(sys.executable).with_name("lint-imports")

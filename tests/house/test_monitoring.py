@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import yaml
-from source_tree import ROOT, read
 
 from streams.telemetry import CATALOGUE, Kind
+
+from source_tree import ROOT, read
 
 _PROMETHEUS = ROOT / "deploy" / "prometheus"
 _DASHBOARDS = sorted((ROOT / "deploy" / "grafana" / "dashboards").glob("*.json"))

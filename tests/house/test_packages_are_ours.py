@@ -10,6 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+
 from source_tree import PRODUCT_PACKAGES, ROOT, imported, read, sources
 
 LOCKS = ("core", "dev", "uv", "flink")
