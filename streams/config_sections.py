@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -94,7 +93,7 @@ class KafkaConfig(Section):
         taken = sorted(KAFKA_OWNED.intersection(settings))
         if taken:
             raise ValueError(f"{', '.join(taken)} is set by headrace, because delivery depends on it; remove it")
-        return MappingProxyType(dict(settings))
+        return settings
 
     def client_settings(self) -> dict[str, str]:
         """Gives librdkafka settings with secrets in the clear: for a client's constructor, never for a log."""

@@ -26,7 +26,7 @@ _SETTINGS: Final[Mapping[str, str | int | bool]] = {
     "partitioner": "murmur2_random",
     "message.max.bytes": 4_194_304,
 }
-_ADMIN_DEADLINE_S: Final = 30.0
+_ADMIN_DEADLINE_S: Final = 15.0
 _SERVE_EVERY: Final = 256
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -140,15 +140,20 @@ _BY_NAME: Final[Mapping[str, Metric]] = {metric.name: metric for metric in CATAL
 
 
 class Telemetry:
-    """Counts what the engine reports. Every method may be called from any thread."""
+    """Counts what the engine reports. Every method may be called from any thread.
 
-    def __init__(self) -> None:
+    Args:
+        clock: Seconds that only grow; tells a stall.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.registry = CollectorRegistry(auto_describe=False)
         self._lock = threading.Lock()
         self._seen: dict[str, set[str]] = {label: set() for label in _OPEN}
         self._seen["code"].update(record_error_codes())
         self._made: dict[str, Counter | Gauge | Histogram] = {metric.name: _made(metric, self.registry) for metric in CATALOGUE}
-        self._acknowledged_at = self._busy_since = time.monotonic()
+        self._acknowledged_at = self._busy_since = self._clock()
         self._rows_in_flight = 0
         self._sinks_away: set[str] = set()
         self._source_assigned = False
@@ -194,7 +199,7 @@ class Telemetry:
         """A write was acknowledged after so long."""
         self._observe("sink_seconds", seconds, sink=sink)
         with self._lock:
-            self._acknowledged_at = time.monotonic()
+            self._acknowledged_at = self._clock()
             self._sinks_away.discard(sink)
 
     def sink_written(self, sink: str, topic: str, written: int, skipped: int) -> None:
@@ -223,7 +228,7 @@ class Telemetry:
         self._set("rows_in_flight", rows)
         with self._lock:
             if not self._rows_in_flight and rows:
-                self._busy_since = time.monotonic()
+                self._busy_since = self._clock()
             self._rows_in_flight = rows
 
     def snapshot_taken(self, seconds: float) -> None:
@@ -265,7 +270,7 @@ class Telemetry:
     def stalled_s(self) -> float:
         """Gives how long rows have been in flight without a sink acknowledging any; 0 when none are in flight."""
         with self._lock:
-            return time.monotonic() - max(self._acknowledged_at, self._busy_since) if self._rows_in_flight else 0.0
+            return self._clock() - max(self._acknowledged_at, self._busy_since) if self._rows_in_flight else 0.0
 
     # -- inside -------------------------------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,6 @@ import traceback
 from collections.abc import Sequence
 from typing import Final
 
-import click
 import typer
 
 from schemas.errors import ConfigError, HeadraceError
@@ -50,11 +49,10 @@ app.command("doctor")(doctor)
 def status_of(arguments: Sequence[str]) -> int:
     """Runs a command line and gives its exit status; errors go to stderr without tracebacks."""
     try:
-        result = typer.main.get_command(app).main(list(arguments), prog_name="headrace", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return EXIT_CONFIG
-    except (click.Abort, KeyboardInterrupt):
+        typer.main.get_command(app).main(list(arguments), prog_name="headrace")
+    except SystemExit as left:  # typer has told what is wrong with the command line, or a command chose its status
+        return left.code if isinstance(left.code, int) else 0
+    except KeyboardInterrupt:
         complain("interrupted")
         return EXIT_INTERRUPTED
     except ConfigError as error:
@@ -68,7 +66,7 @@ def status_of(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last resort: told by its place, never by its text
         complain(*_bug(error))
         return EXIT_FAILED
-    return result if isinstance(result, int) else 0
+    return 0
 
 
 def _bug(error: Exception) -> list[str]:

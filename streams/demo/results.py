@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import psycopg
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from schemas.errors import FatalError
 from schemas.topics import ID_HEADER
@@ -109,11 +109,16 @@ def read_topic(client: Mapping[str, str], topic: str, partitions: int) -> ReadBa
                     raise kafka_failure(error, f"reading {topic}")
                 else:
                     messages += 1
-                    ids.update(value for name, value in message.headers() or () if name == ID_HEADER)
+                    ids.add(_header(message, ID_HEADER))
                     raw += RAW_MARK in (message.value() or b"") or RAW_MARK in (message.key() or b"")
     finally:
         consumer.close()
     return ReadBack(messages, len(ids), raw)
+
+
+def _header(message: Message, name: str) -> str | bytes | None:
+    headers = message.headers() or []
+    return dict(headers).get(name)
 
 
 def checks(book: Book, totals: Totals, windows: Mapping[int, int], enriched: ReadBack | None, dead_rows: int) -> Iterator[Check]:
