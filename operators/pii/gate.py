@@ -52,7 +52,7 @@ class Gate:
         self._folded, self._folded_always = _compiled([p.folded_text for p in patterns], hyperscan.HS_FLAG_UTF8)
 
     def masks(self, texts: Sequence[str]) -> list[int]:
-        """For each text the patterns that could match: bit ``n`` stands for pattern ``n``."""
+        """For each text (without lone surrogates) the patterns that could match: bit ``n`` stands for pattern ``n``."""
         table, scan_ascii, scan_folded = self._table, self._ascii.scan, self._folded.scan
         hits: list[int] = []
 
@@ -66,8 +66,7 @@ class Gate:
                 scan_ascii(text.encode(), match_event_handler=on_match)
             else:
                 mask = self._folded_always
-                # Lone surrogates become '?': no pattern matches them, and none is shut out by it but on the text's other characters.
-                scan_folded(text.translate(table).encode("utf-8", "replace"), match_event_handler=on_match)
+                scan_folded(text.translate(table).encode(), match_event_handler=on_match)
             if hits:
                 for index in hits:
                     mask |= 1 << index

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +16,7 @@ from operators.pii.spec import RecogniserSpec
 from schemas.errors import MaskingFailed
 
 _PLANS_COUNT_MAX: Final = 4_096
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +69,12 @@ class Recogniser:
     def spans(self, texts: Sequence[str]) -> list[list[Span]]:
         """What each text holds, sorted; spans of different entities may overlap.
 
+        A lone surrogate, with which plain Presidio fails, is read as U+FFFD.
+
         Raises:
             MaskingFailed: A pattern could not be run to its end on one of the texts. Nothing is skipped: none of the texts has a result.
         """
+        texts = [text if text.isascii() else _SURROGATE.sub("\ufffd", text) for text in texts]
         masks = self._gate.masks(texts)
         with self._context.memory():
             try:

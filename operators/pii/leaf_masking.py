@@ -1,0 +1,83 @@
+"""Masking of single leaves, batch-wise, until nothing is left to mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from operators.pii.recognise import Recogniser
+from operators.pii.replace import Actions, Placeholders, replaced
+from operators.pii.spans import Span
+from schemas.errors import MaskingFailed, RecordError
+
+#: Every round replaces a character outside of placeholders, so rounds end; a text that needs more than a few is hostile.
+_ROUNDS_MAX: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedLeaf:
+    """What was made of one leaf.
+
+    Attributes:
+        value: The masked text; None means that it stays as it is.
+        found: Entity and score of each piece that was replaced.
+        rules: Ids of rules that the raw leaf breaks.
+    """
+
+    value: str | None
+    found: tuple[tuple[str, float], ...] = ()
+    rules: tuple[str, ...] = ()
+
+
+CLEAN_LEAF: Final = MaskedLeaf(None)
+
+
+class LeafMasker:
+    """Masks texts that are no longer taken apart.
+
+    What is left of a text around a placeholder may match a pattern that the whole did not. So each masked text is examined again, its
+    placeholders blanked, until nothing is found.
+
+    Args:
+        recogniser: Finds.
+        actions: What becomes of findings.
+        placeholders: What this program wrote itself.
+    """
+
+    def __init__(self, recogniser: Recogniser, actions: Actions, placeholders: Placeholders) -> None:
+        self._recogniser = recogniser
+        self._actions = actions
+        self._placeholders = placeholders
+
+    def masked(self, texts: Sequence[str]) -> dict[str, MaskedLeaf | RecordError]:
+        """Those of the distinct texts in which something was replaced, or which could not be examined; the others are clean."""
+        made: dict[str, MaskedLeaf | RecordError] = {}
+        current = {text: text for text in texts}
+        for _ in range(_ROUNDS_MAX):
+            following: dict[str, str] = {}
+            for (raw, text), spans in zip(current.items(), self._spans(list(current.values())), strict=True):
+                if isinstance(spans, RecordError):
+                    made[raw] = spans
+                    continue
+                changed, gone = replaced(text, self._placeholders.spared(text, spans), self._actions) if spans else (text, [])
+                if gone:
+                    before = made.get(raw)
+                    found = before.found if isinstance(before, MaskedLeaf) else ()
+                    made[raw] = MaskedLeaf(changed, (*found, *((span.entity, span.score) for span in gone)))
+                    following[raw] = changed
+            current = following
+            if not current:
+                return made
+        for raw in current:
+            made[raw] = MaskingFailed(f"pii.mask: a leaf must be masked within {_ROUNDS_MAX} rounds, one of {len(raw)} characters is not")
+        return made
+
+    def _spans(self, texts: list[str]) -> list[list[Span] | RecordError]:
+        """Spans of each text, or why there are none."""
+        try:
+            return list(self._recogniser.spans([self._placeholders.blanked(text) for text in texts]))
+        except MaskingFailed as failure:
+            if len(texts) == 1:
+                return [failure]
+        return [spans for text in texts for spans in self._spans([text])]

@@ -1,0 +1,256 @@
+"""The strings inside a JSON text, JSON inside strings included, and the text again with some of them replaced.
+
+Numbers keep their spelling and their size, keys their order, duplicate keys their values: what is not replaced is not touched.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from json.encoder import encode_basestring, encode_basestring_ascii
+from typing import Any, Final, NoReturn
+
+from operators.pii.key_names import KeyNames
+from schemas.errors import JsonInvalid, NestingTooDeep, RecordError
+
+#: Shorter numbers hold no personal data that a pattern could know.
+_NUMBER_DIGITS_MIN: Final = 7
+_EXPONENT_MAX: Final = 40
+
+
+class Number(str):
+    """A JSON number as it is written."""
+
+    __slots__ = ()
+
+    @property
+    def text(self) -> str:
+        """Its digits written out, or "" for a number too short to be personal. A fraction alone is no identifier."""
+        written: str = str(self)
+        if "e" in written or "E" in written:
+            if abs(int(written.lower().partition("e")[2])) > _EXPONENT_MAX:
+                return ""
+            written = format(Decimal(written), "f")
+        whole, _, fraction = written.partition(".")
+        if sum(map(str.isdigit, whole)) < _NUMBER_DIGITS_MIN:
+            return ""
+        return written if fraction.strip("0") else whole
+
+
+class Pairs(list[tuple[str, Any]]):
+    """A JSON object as its pairs, in order, duplicates included."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Nested:
+    """A string that is itself JSON."""
+
+    text: str
+    root: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A value that is personal by its key."""
+
+    text: str
+    entity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something was replaced.
+
+    Attributes:
+        path: Keys and indices from the top, after masking; ``$`` is JSON inside a string: ``/messages/0/content/$/email``.
+        text: The raw leaf. It is for looking up what was found in it, and goes no further.
+        entity: The entity of its key, where that decided; else None.
+    """
+
+    path: str
+    text: str
+    entity: str | None
+
+
+def _not_finite(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=Pairs, parse_int=Number, parse_float=Number, parse_constant=_not_finite)
+
+
+class Document:
+    """One JSON text, taken apart.
+
+    Args:
+        text: A JSON text.
+        keys: Keys whose values are personal.
+        depth_max: How many objects, arrays and strings of JSON may lie within one another.
+
+    Attributes:
+        text: The raw JSON text.
+        texts: All leaves to be examined, with repetitions: strings, keys, and numbers of at least seven digits.
+        known: Pairs of raw value and entity, of values that are personal by their key.
+
+    Raises:
+        JsonInvalid: The text is not JSON.
+        NestingTooDeep: It is nested deeper than allowed.
+    """
+
+    def __init__(self, text: str, keys: KeyNames, depth_max: int) -> None:
+        self.text = text
+        self._keys = keys
+        self._depth_max = depth_max
+        self.texts: list[str] = []
+        self.known: list[tuple[str, str]] = []
+        failure: RecordError | None = None
+        try:
+            self._root = self._expanded(_DECODER.decode(text), None, 0)
+        except RecursionError:
+            failure = self._too_deep()
+        except ValueError:
+            failure = JsonInvalid(f"pii.leaves: the value must be JSON, is {len(text)} characters that are not; send JSON")
+        if failure is not None:
+            raise failure  # outside of the handlers: the foreign errors hold the text
+
+    @classmethod
+    def of_string(cls, text: str, keys: KeyNames, depth_max: int) -> Document:
+        """A document of one string, which may be JSON or anything else."""
+        return cls(encode_basestring_ascii(text), keys, depth_max)
+
+    def rebuilt(self, texts: Mapping[str, str], known: Mapping[tuple[str, str], str]) -> tuple[str, list[Place]]:
+        """The JSON text with leaves replaced, and where. Untouched, it is the same text; otherwise it is written compactly.
+
+        Keys that become equal (or were) are told apart: the second is followed by ``<2>``.
+
+        Args:
+            texts: New text by raw text; missing texts stay.
+            known: New text by raw value and entity; missing values stay.
+        """
+        writer = _Writer(texts, known, encode_basestring_ascii if "\\u" in self.text else encode_basestring)
+        written = writer.node(self._root, "")
+        return (written if writer.changed else self.text), writer.places
+
+    def _expanded(self, node: Any, entity: str | None, depth: int) -> Any:
+        """The node with JSON in strings parsed and personal values marked."""
+        kind = type(node)
+        if kind is str or kind is Number:
+            return self._leaf(node, entity, depth)
+        if kind is not list and kind is not Pairs:
+            return node
+        if depth >= self._depth_max:
+            raise self._too_deep()
+        if kind is list:
+            return [self._expanded(item, entity, depth + 1) for item in node]
+        pairs = Pairs()
+        for key, value in node:
+            self.texts.append(key)
+            pairs.append((key, self._expanded(value, self._keys.entity(key), depth + 1)))
+        return pairs
+
+    def _leaf(self, node: str, entity: str | None, depth: int) -> Any:
+        if entity is not None and node:
+            self.known.append((str(node), entity))
+            return _Known(str(node), entity)
+        if isinstance(node, Number):
+            if node.text:
+                self.texts.append(node.text)
+            return node
+        if node[:1] in _MAY_OPEN and node.lstrip()[:1] in _OPENS:
+            try:
+                inner = _DECODER.decode(node)
+            except ValueError:
+                inner = None
+            if inner is not None:
+                return _Nested(node, self._expanded(inner, None, depth + 1))
+        if node:
+            self.texts.append(node)
+        return node
+
+    def _too_deep(self) -> NestingTooDeep:
+        return NestingTooDeep(f"pii.leaves: at most {self._depth_max} levels of nesting, JSON in strings included; send it flatter")
+
+
+def string_of(text: str) -> str:
+    """The string that a rebuilt document of one string holds."""
+    string: str = json.loads(text)
+    return string
+
+
+_OPENS: Final = frozenset("{[")
+_MAY_OPEN: Final = frozenset("{[ \t\r\n")
+_CONSTANTS: Final = {None: "null", True: "true", False: "false"}
+
+
+def _pointer(key: str) -> str:
+    """A key as a part of a path (RFC 6901)."""
+    return key.replace("~", "~0").replace("/", "~1") if "~" in key or "/" in key else key
+
+
+class _Writer:
+    """Writes a tree as JSON with leaves replaced, and notes where."""
+
+    def __init__(self, texts: Mapping[str, str], known: Mapping[tuple[str, str], str], quote: Any) -> None:
+        self.texts = texts
+        self._known = known
+        self._quote = quote
+        self.places: list[Place] = []
+        self.changed = False
+
+    def node(self, node: Any, path: str) -> str:
+        kind = type(node)
+        if kind is str:
+            return self._quoted(self._masked(node, path))
+        if kind is Number:
+            text = node.text
+            return self._quoted(self._masked(text, path)) if text and text in self.texts else str(node)
+        if kind is _Known:
+            return self._personal(node, path)
+        if kind is _Nested:
+            before, self.changed = self.changed, False
+            inner = self.node(node.root, f"{path}/$")
+            text = inner if self.changed else node.text
+            self.changed = self.changed or before
+            return self._quoted(text)
+        if kind is Pairs:
+            return self._object(node, path)
+        if kind is list:
+            return "[" + ",".join([self.node(item, f"{path}/{index}") for index, item in enumerate(node)]) + "]"
+        return _CONSTANTS[node]
+
+    def _object(self, pairs: Pairs, path: str) -> str:
+        taken: set[str] = set()
+        parts = []
+        for raw, value in pairs:
+            key = self._masked(raw, path)
+            if key in taken:
+                number = 2
+                while f"{key}<{number}>" in taken:
+                    number += 1
+                key = f"{key}<{number}>"
+                self.changed = True
+            taken.add(key)
+            parts.append(f"{self._quoted(key)}:{self.node(value, f'{path}/{_pointer(key)}')}")
+        return "{" + ",".join(parts) + "}"
+
+    def _masked(self, raw: str, path: str) -> str:
+        masked = self.texts.get(raw)
+        if masked is None:
+            return raw
+        self.changed = True
+        self.places.append(Place(path, raw, None))
+        return masked
+
+    def _personal(self, node: _Known, path: str) -> str:
+        masked = self._known.get((node.text, node.entity))
+        if masked is None:
+            return self._quoted(node.text)
+        self.changed = True
+        self.places.append(Place(path, node.text, node.entity))
+        return self._quoted(masked)
+
+    def _quoted(self, text: str) -> str:
+        quoted: str = self._quote(text)
+        return quoted

@@ -1,0 +1,259 @@
+"""Masking of the texts of a column: every leaf, each distinct text once, and what was found where, without the values.
+
+Masking is idempotent: it goes on until a text's own result has nothing left to mask, and leaves its own placeholders alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Final
+
+from operators.pii.key_names import KEY_ENTITIES, KeyNames
+from operators.pii.leaf_masking import CLEAN_LEAF, LeafMasker, MaskedLeaf
+from operators.pii.leaves import Document, Place, string_of
+from operators.pii.memo import DigestMemo
+from operators.pii.recognise import Recogniser
+from operators.pii.replace import Action, Actions, Placeholders
+from operators.pii.spans import Span
+from operators.pii.spec import RecogniserSpec
+from schemas.errors import ConfigError, RecordError
+
+#: From the distinct raw leaves of a batch to the ids of the rules that each breaks. Pure: its answers are remembered.
+RawHook = Callable[[list[str]], list[tuple[str, ...]]]
+
+#: Entities that turn an identifier into a hash. The others are too easily found in identifiers that are none.
+ID_ENTITIES: Final = frozenset({"EMAIL_ADDRESS", "CREDIT_CARD", "IBAN_CODE", "US_SSN", "PHONE_NUMBER", "CRYPTO"})
+
+_NO_COUNTS: Final[Mapping[str, int]] = MappingProxyType({})
+_MEMO_LEAF_CHARS_MIN: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class MaskSpec:
+    """How texts are masked.
+
+    Attributes:
+        actions: What becomes of each entity, and the key of hashes.
+        recogniser: What is looked for.
+        keys: Entity of the values under a key, by name of the key.
+        nesting_depth_max: How deep JSON may be nested, JSON inside strings included.
+        memo_chars_max: Characters of masked texts that are remembered, twice: for whole texts and for leaves.
+    """
+
+    actions: Actions
+    recogniser: RecogniserSpec = field(default_factory=RecogniserSpec)
+    keys: Mapping[str, str] = field(default_factory=lambda: KEY_ENTITIES)
+    nesting_depth_max: int = 64
+    memo_chars_max: int = 32_000_000
+
+    def __post_init__(self) -> None:
+        """Holds the values to their ranges.
+
+        Raises:
+            ConfigError: With every problem.
+        """
+        problems = []
+        if not 1 <= self.nesting_depth_max <= 200:
+            problems.append(f"pii.nesting_depth_max: must be from 1 to 200, is {self.nesting_depth_max}")
+        if self.memo_chars_max < 0:
+            problems.append(f"pii.memo_chars_max: must not be negative, is {self.memo_chars_max}")
+        if problems:
+            raise ConfigError(*problems)
+
+
+@dataclass(frozen=True, slots=True)
+class LeafHit:
+    """Personal data that was replaced in a leaf; never the value.
+
+    Attributes:
+        entity: What it was.
+        path: Where: keys and indices after masking, ``$`` for JSON inside a string.
+        score: The recogniser's confidence; 1.0 where the key decided.
+    """
+
+    entity: str
+    path: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedTexts:
+    """A column after masking; all sequences have one item a row.
+
+    Attributes:
+        values: Masked texts; None where the value was None or could not be masked.
+        counts: Replaced pieces by entity.
+        hits: The same one by one, with their places.
+        rules: Ids of the raw hook's rules that some leaf breaks, sorted.
+        failures: By row, why a value could not be masked; such a record must not go on.
+    """
+
+    values: list[str | None]
+    counts: list[Mapping[str, int]]
+    hits: list[tuple[LeafHit, ...]]
+    rules: list[tuple[str, ...]]
+    failures: Mapping[int, RecordError]
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What was made of one text: None as value means that it stays as it is."""
+
+    value: str | None
+    counts: Mapping[str, int] = field(default_factory=lambda: _NO_COUNTS)
+    hits: tuple[LeafHit, ...] = ()
+    rules: tuple[str, ...] = ()
+
+
+_CLEAN_RESULT: Final = _Result(None)
+_Outcome = _Result | RecordError
+
+
+class TextMasker:
+    """Masks columns of texts. Not for use by several threads at once: give each worker its own.
+
+    Args:
+        spec: What is masked and how.
+        raw_hook: Sees the raw leaves; only the ids that it answers leave the masker.
+
+    Raises:
+        ConfigError: The spec, or an installed library, is not what the recogniser can work with.
+    """
+
+    def __init__(self, spec: MaskSpec, raw_hook: RawHook | None = None) -> None:
+        self._actions = spec.actions
+        self._recogniser = recogniser = Recogniser(spec.recogniser)
+        self._raw_hook = raw_hook
+        self._depth_max = spec.nesting_depth_max
+        self._keys = KeyNames({key: entity for key, entity in spec.keys.items() if spec.actions.of(entity) is not Action.KEEP})
+        self._placeholders = Placeholders(recogniser.entities | set(spec.keys.values()))
+        self._leaf_masker = LeafMasker(recogniser, spec.actions, self._placeholders)
+        self._documents: DigestMemo[_Result] = DigestMemo(spec.actions.key, spec.memo_chars_max)
+        self._leaves: DigestMemo[MaskedLeaf] = DigestMemo(spec.actions.key, spec.memo_chars_max)
+
+    def mask_json(self, values: Sequence[str | None]) -> MaskedTexts:
+        """Masks every string leaf, key and long number of JSON texts, and of JSON inside their strings.
+
+        A text in which nothing is masked comes back as it is; others are written compactly, with keys in their order. Equal keys, before or
+        after masking, are told apart by ``<2>``. Masked numbers become strings.
+        """
+        return self._mask(values, is_json=True)
+
+    def mask_plain(self, values: Sequence[str | None]) -> MaskedTexts:
+        """Masks plain texts; one that is a JSON object or array is masked as such."""
+        return self._mask(values, is_json=False)
+
+    def mask_ids(self, values: Sequence[str | None]) -> list[str | None]:
+        """Identifiers, those that hold personal data replaced by ``h_`` and 16 hexadecimal digits: equal ids stay equal, so joins still work.
+
+        Only ``ID_ENTITIES`` count, and phone numbers only with a leading plus: an order number is no phone number.
+
+        Raises:
+            MaskingFailed: An identifier could not be examined.
+        """
+        distinct = list(dict.fromkeys(value for value in values if value is not None))
+        names = {
+            raw: f"h_{self._actions.id_name(raw)}"
+            for raw, spans in zip(distinct, self._recogniser.spans(distinct), strict=True)
+            if any(_names_someone(raw, span) for span in spans)
+        }
+        return [None if value is None else names.get(value, value) for value in values]
+
+    def _mask(self, values: Sequence[str | None], *, is_json: bool) -> MaskedTexts:
+        distinct = list(dict.fromkeys(value for value in values if value is not None))
+        outcomes = self._outcomes(distinct, is_json=is_json)
+        masked = MaskedTexts([], [], [], [], failures := {})
+        for row, value in enumerate(values):
+            outcome = _CLEAN_RESULT if value is None else outcomes[value]
+            if isinstance(outcome, RecordError):
+                failures[row] = outcome
+                value, outcome = None, _CLEAN_RESULT
+            masked.values.append(value if outcome.value is None else outcome.value)
+            masked.counts.append(outcome.counts)
+            masked.hits.append(outcome.hits)
+            masked.rules.append(outcome.rules)
+        return masked
+
+    def _outcomes(self, texts: Sequence[str], *, is_json: bool) -> dict[str, _Outcome]:
+        """What becomes of each text; known ones are not looked at again."""
+        outcomes: dict[str, _Outcome] = {}
+        documents: dict[str, tuple[bytes, Document]] = {}
+        for text in texts:
+            digest = self._documents.digest(text if is_json else f"\0{text}")
+            known = self._documents.get(digest)
+            if known is not None:
+                outcomes[text] = known
+                continue
+            try:
+                make = Document if is_json else Document.of_string
+                documents[text] = digest, make(text, self._keys, self._depth_max)
+            except RecordError as error:
+                outcomes[text] = error
+        leaves = self._examined(document for _, document in documents.values())
+        changes = {raw: leaf.value for raw, leaf in leaves.items() if isinstance(leaf, MaskedLeaf) and leaf.value is not None}
+        for text, (digest, document) in documents.items():
+            outcome = self._result(document, leaves, changes, is_json=is_json)
+            outcomes[text] = outcome
+            if isinstance(outcome, _Result):
+                self._documents.put(digest, outcome, len(outcome.value or ""))
+        return outcomes
+
+    def _result(self, document: Document, leaves: Mapping[str, MaskedLeaf | RecordError], changes: Mapping[str, str], *, is_json: bool) -> _Outcome:
+        rules: set[str] = set()
+        for raw in (*document.texts, *(raw for raw, _ in document.known)):
+            leaf = leaves.get(raw)
+            if isinstance(leaf, RecordError):
+                return leaf
+            if leaf is not None:
+                rules.update(leaf.rules)
+        known = {(raw, entity): self._actions.replacement(entity, raw) for raw, entity in document.known if not self._placeholders.is_one(raw)}
+        value, places = document.rebuilt(changes, known)
+        if not places and value is document.text:
+            return _Result(None, rules=tuple(sorted(rules))) if rules else _CLEAN_RESULT
+        hits = tuple(hit for place in places for hit in _hits(place, leaves))
+        counts = MappingProxyType(Counter(hit.entity for hit in hits))
+        return _Result(value if is_json else string_of(value), counts, hits, tuple(sorted(rules)))
+
+    def _examined(self, documents: Iterable[Document]) -> dict[str, MaskedLeaf | RecordError]:
+        """What becomes of the leaves of the documents; clean ones may be missing."""
+        masked: dict[str, bool] = {}
+        for document in documents:
+            for raw, _ in document.known:
+                masked.setdefault(raw, False)
+            for raw in document.texts:
+                masked[raw] = True
+        results: dict[str, MaskedLeaf | RecordError] = {}
+        digests: dict[str, bytes] = {}
+        for raw, recognise in masked.items():
+            # A value that its key gives away is only shown to the hook; it must not be remembered as a leaf without personal data.
+            if recognise and len(raw) >= _MEMO_LEAF_CHARS_MIN:
+                digest = digests[raw] = self._leaves.digest(raw)
+                known = self._leaves.get(digest)
+                if known is not None:
+                    results[raw] = known
+        new = [raw for raw in masked if raw not in results]
+        results |= self._leaf_masker.masked([raw for raw in new if masked[raw]])
+        if self._raw_hook is not None and new:
+            for raw, broken in zip(new, self._raw_hook(new), strict=True):
+                leaf = results.get(raw, CLEAN_LEAF)
+                if broken and isinstance(leaf, MaskedLeaf):
+                    results[raw] = replace(leaf, rules=broken)
+        for raw, digest in digests.items():
+            leaf = results.get(raw, CLEAN_LEAF)
+            if isinstance(leaf, MaskedLeaf):
+                self._leaves.put(digest, leaf, len(leaf.value or ""))
+        return results
+
+
+def _hits(place: Place, leaves: Mapping[str, MaskedLeaf | RecordError]) -> list[LeafHit]:
+    if place.entity is not None:
+        return [LeafHit(place.entity, place.path, 1.0)]
+    leaf = leaves[place.text]
+    return [LeafHit(entity, place.path, score) for entity, score in leaf.found] if isinstance(leaf, MaskedLeaf) else []
+
+
+def _names_someone(raw: str, span: Span) -> bool:
+    return span.entity in ID_ENTITIES and (span.entity != "PHONE_NUMBER" or raw[span.start] == "+")
