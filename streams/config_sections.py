@@ -70,7 +70,7 @@ class KafkaConfig(Section):
     bootstrap: str = Field(pattern=r"^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$", description="host:port, several separated by commas.")
     inputs: tuple[str, ...] = Field(default=tuple(INPUTS), min_length=1, description="Input topics.")
     topic_prefix: str = Field(
-        default="", pattern=r"^[A-Za-z0-9._-]{0,100}$", description="Stands before every topic's name on the cluster: several pipelines on one cluster."
+        default="", pattern=r"^[A-Za-z0-9._-]{0,100}$", description="Stands before every topic's name: several pipelines on one cluster."
     )
     output_partitions: int = Field(default=4, ge=1, le=1_024, description="Partitions of each output topic when headrace creates it.")
     security: Mapping[str, SecretStr] = Field(
