@@ -79,7 +79,7 @@ class FilesSink:
         return b""
 
     def open_lane(self, lane: int, lane_count: int, position: bytes) -> FilesLane:
-        """Opens a lane's part files and cuts them back to the position: what lies after it will be written again.
+        """Opens a lane's part files at the position: what lies after it will be written again, over it, or is cut off when the lane closes.
 
         Raises:
             RetryableError: The disk is full.
@@ -157,7 +157,6 @@ class FilesLane:
                 there = os.fstat(descriptor).st_size
                 if there < size:
                     raise FatalError(f"{self._where}: the part file of {topic} has {there} bytes, the position says {size}: start the run afresh")
-                os.ftruncate(descriptor, size)
         except BaseException:
             self.close()
             raise
@@ -199,7 +198,7 @@ class FilesLane:
         return msgspec.json.encode(self._sizes)
 
     def close(self) -> None:
-        """Cuts off what a failed write left behind and closes the files. Does nothing when they are closed."""
+        """Cuts off what lies after the last row that counts and closes the files. Does nothing when they are closed."""
         while self._files:
             topic, descriptor = self._files.popitem()
             try:

@@ -87,6 +87,14 @@ def test_a_refused_migration_leaves_nothing_and_the_ones_before_it_stay(database
     assert migrate(database, migrations=[FIRST, SECOND]) == ["002_second.sql"]
 
 
+def test_a_migration_and_its_record_are_one_transaction(database: str) -> None:
+    recording = "CREATE TABLE second (a integer);\nINSERT INTO headrace_migrations (number, name, checksum) VALUES (2, 'x', 'x')"
+    with pytest.raises(ConfigError, match=r"002_second.sql: PostgreSQL said 23505"):
+        migrate(database, migrations=[FIRST, replace(SECOND, text=recording)])
+    assert relations(database) == {"first", "headrace_migrations"}
+    assert history(database) == [(1, "001_first.sql")]
+
+
 def test_runs_at_the_same_time_apply_everything_once(database: str) -> None:
     with ThreadPoolExecutor(4) as threads:
         applied = list(threads.map(lambda _: migrate(database), range(4)))
