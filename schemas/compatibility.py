@@ -15,7 +15,7 @@ from typing import Any
 
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
 from avro.errors import AvroException
-from avro.schema import Schema, parse
+from avro.schema import Schema, UnionSchema, parse
 
 
 def problems(*, reader: str, writer: str) -> tuple[str, ...]:
@@ -27,6 +27,8 @@ def problems(*, reader: str, writer: str) -> tuple[str, ...]:
         written = _parse(writer)
     except (AvroException, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return ("no Avro schema",)
+    if isinstance(written, UnionSchema) and not written.schemas:
+        return ("no Avro schema",)
     if _has_empty_items(json.loads(writer)):
         # A few bytes could then stand for any number of items.
         return ("an array or map of items that take no bytes",)
@@ -36,9 +38,14 @@ def problems(*, reader: str, writer: str) -> tuple[str, ...]:
     if result.compatibility is SchemaCompatibilityType.compatible:
         return ()
     kinds = {kind.name for kind in result.incompatibilities}
-    names = {field["name"] for field in json.loads(reader)["fields"]} if "fields" in json.loads(reader) else set()
-    places = {part for location in result.locations for part in str(location).split("/") if part in names}
-    return tuple(sorted(kinds)) + tuple(f"field {name}" for name in sorted(places)) or ("incompatible types",)
+    places = {name for location in result.locations if (name := _field_at(json.loads(reader), str(location)))}
+    return (*sorted(kinds), *(f"field {name}" for name in sorted(places))) or ("incompatible types",)
+
+
+def _field_at(reader: dict[str, Any], location: str) -> str | None:
+    """Gives the name of the reader's field that a location such as ``/fields/3/type`` points at."""
+    parts = location.split("/")
+    return str(reader["fields"][int(parts[2])]["name"]) if parts[1:2] == ["fields"] else None
 
 
 def can_read(*, reader: str, writer: str) -> bool:

@@ -16,8 +16,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import httpx
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
+
+# The client speaks through httpx2 where that is installed and httpx where not; only its own choice has the errors that it raises.
+from confluent_kafka.schema_registry.common._httpx_compat import httpx
 
 from schemas import avro
 from schemas.compatibility import full_transitive
@@ -25,6 +27,10 @@ from schemas.errors import ConfigError, RetryableError, SchemaUnknown
 from schemas.topics import INPUTS, OUTPUTS
 
 _RETRY_AFTER_MS: Final = 1_000
+#: HTTP statuses: no such schema; unauthorized, forbidden; incompatible with the subject, no valid schema.
+_NOT_FOUND: Final = 404
+_NO_RIGHTS: Final = (401, 403)
+_REFUSED: Final = (409, 422)
 _FILE_NAME: Final = "registry.json"
 
 
@@ -255,11 +261,11 @@ def _translated(place: str) -> Iterator[None]:
         yield
     except SchemaRegistryError as error:
         status = error.http_status_code
-        if status == httpx.codes.NOT_FOUND:
+        if status == _NOT_FOUND:
             raise SchemaUnknown(f"{place}: not in the registry; register the schema that the producer writes with") from None
-        if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        if status in _NO_RIGHTS:
             raise ConfigError(f"registry: {place}: refused with status {status}; check the credentials and their rights") from None
-        if status in (httpx.codes.CONFLICT, httpx.codes.UNPROCESSABLE_ENTITY):
+        if status in _REFUSED:
             raise ConfigError(f"registry: {place}: the schema was refused with status {status}; it breaks the subject's compatibility") from None
         raise RetryableError(f"registry: {place}: answered with status {status}; check the schema registry", _RETRY_AFTER_MS) from None
     except (httpx.HTTPError, OSError, ValueError, TypeError) as error:

@@ -22,7 +22,7 @@ NAMES = shipped.names()
 
 
 def test_every_topic_has_its_schema_and_every_schema_its_topic() -> None:
-    assert set(NAMES) == {topic.schema for topic in (*INPUTS.values(), *OUTPUTS.values())}
+    assert set(NAMES) == {topic.schema for topic in INPUTS.values()} | {topic.schema for topic in OUTPUTS.values()}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -248,7 +248,9 @@ def test_frames_have_their_schemas_even_when_empty() -> None:
         assert decoded.dead.schema == DEAD
 
 
-@pytest.mark.parametrize(("header", "kept"), [("00-" + "a" * 32 + "-" + "b" * 16 + "-01", True), ("mail@example.org", False), ("00-" + "a" * 32, False)])
+@pytest.mark.parametrize(
+    ("header", "kept"), [("00-" + "a" * 32 + "-" + "b" * 16 + "-01", True), ("mail@example.org", False), ("00-" + "a" * 32, False)]
+)
 def test_only_a_trace_context_of_the_w3c_form_goes_on(header: str, kept: bool) -> None:
     decoder = RecordDecoder(DecodeSettings(Limits(), KEY))
     decoded = decoder(raw_frame([json_bytes(AGENT), b"bad"], traceparent=header))
