@@ -4,16 +4,14 @@ A lane owns one transactional id (``pipeline/lane``) and the output partitions `
 
 1. fences the predecessor and ends its open transaction (``init_transactions``),
 2. checks that no partition has lost records after the position (low watermark), which would be fatal and never silent,
-3. reads its partitions (read committed) from the position to the end and keeps the ids found there.
+3. reads its partitions (read committed) from the position to the end and takes the ids found there into the position.
 
 A write is one transaction. Rows whose id was found are skipped: they are what the predecessor wrote after its last snapshot. Source: KIP-98, KIP-447.
 """
 
 from __future__ import annotations
 
-import json
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,6 +25,7 @@ from schemas.errors import FatalError, RetryableError
 from schemas.topics import ID_HEADER, OUTPUTS, TRACE_HEADER, OutputTopic
 from sinks.contract import OutputBatch, Receipt
 from sinks.errors import kafka_failure
+from sinks.kafka_position import KafkaPosition, message_ids
 
 #: Turns an output frame into message values, in row order (Avro in Confluent wire format, or JSON).
 Encoder = Callable[[str, pl.DataFrame], list[bytes]]
@@ -37,24 +36,6 @@ _READ_BACK_BATCH: Final = 4096
 _READ_BACK_STALL_S: Final = 30.0
 #: A record may grow when masked; topics made by headrace take as much.
 MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
-
-Offsets = dict[str, dict[int, int]]
-
-
-def _ids(topic: OutputTopic, frame: pl.DataFrame) -> list[str]:
-    """Gives the message id of each row: the id columns joined by ``:``."""
-    if len(topic.id_columns) == 1:
-        return frame[topic.id_columns[0]].to_list()
-    return frame.select(pl.concat_str(topic.id_columns, separator=":"))[topic.id_columns[0]].to_list()
-
-
-def _pack(offsets: Mapping[str, Mapping[int, int]]) -> bytes:
-    return json.dumps(offsets, separators=(",", ":"), sort_keys=True).encode()
-
-
-def _unpack(position: bytes) -> Offsets:
-    return {topic: {int(partition): offset for partition, offset in parts.items()} for topic, parts in json.loads(position).items()}
-
 
 def output_partitions(keys: pl.Series, partitions: int, lane: int, lane_count: int) -> list[int]:
     """Gives the output partition of each key, always one that the lane owns.
@@ -81,7 +62,7 @@ class KafkaSink:
         encode: Makes message values.
         prefix: Stands before each topic's name on the cluster.
         request_timeout_s: How long metadata and offset requests may take.
-        probe: Called at ``inside_transaction`` and ``during_recovery``.
+        probe: Called at ``inside_transaction``, ``after_commit`` and ``during_recovery``.
     """
 
     pipeline: str
@@ -106,21 +87,16 @@ class KafkaSink:
         """Gives the end offset of every output partition."""
         consumer = self._consumer("read_uncommitted")
         try:
-            ends: Offsets = defaultdict(dict)
+            position = KafkaPosition()
             for topic, count in self.partitions.items():
                 for partition in range(count):
-                    ends[topic][partition] = self._watermarks(consumer, topic, partition)[1]
-            return _pack(ends)
+                    position.advance(topic, partition, self._watermarks(consumer, topic, partition)[1])
+            return position.to_bytes()
         finally:
             consumer.close()
 
     def open_lane(self, lane: int, lane_count: int, position: bytes) -> KafkaLane:
         """Opens a lane as the module's steps 1 to 3 say."""
-        offsets = {
-            topic: {partition: offset for partition, offset in parts.items() if partition % lane_count == lane}
-            for topic, parts in _unpack(position).items()
-            if topic in self.partitions
-        }
         producer = Producer(
             {
                 "compression.type": "lz4",
@@ -136,17 +112,16 @@ class KafkaSink:
         )
         with _translated("init_transactions", lane):
             producer.init_transactions(self.request_timeout_s)
-        seen, offsets = self._read_back(offsets)
-        return KafkaLane(self, producer, lane, lane_count, offsets, seen)
+        found = KafkaPosition.from_bytes(position).of_lane(lane, lane_count)
+        self._read_back(found)
+        return KafkaLane(self, producer, lane, lane_count, found)
 
-    def _read_back(self, offsets: Offsets) -> tuple[dict[str, set[str]], Offsets]:
-        """Gives the ids between the position and the end, by topic, and the offsets of the end."""
+    def _read_back(self, position: KafkaPosition) -> None:
+        """Moves the position to the end of the log and takes in the ids between."""
         consumer = self._consumer("read_committed")
-        seen: dict[str, set[str]] = defaultdict(set)
-        ends: Offsets = {topic: dict(parts) for topic, parts in offsets.items()}
         try:
             reading: set[tuple[str, int]] = set()
-            for topic, parts in offsets.items():
+            for topic, parts in position.offsets.items():
                 for partition, offset in parts.items():
                     low, high = self._watermarks(consumer, topic, partition)
                     if offset < low:
@@ -156,7 +131,7 @@ class KafkaSink:
                         )
                     if offset < high:
                         reading.add((topic, partition))
-            consumer.assign([TopicPartition(self.prefix + topic, partition, offsets[topic][partition]) for topic, partition in sorted(reading)])
+            consumer.assign([TopicPartition(self.prefix + t, partition, position.offsets[t][partition]) for t, partition in sorted(reading)])
             stalled_at = time.monotonic() + _READ_BACK_STALL_S
             while reading:
                 messages = consumer.consume(_READ_BACK_BATCH, timeout=0.1)
@@ -167,25 +142,24 @@ class KafkaSink:
                         f"read-back of {len(reading)} output partitions stalled for {_READ_BACK_STALL_S:.0f} s; is the broker up?", 1_000
                     )
                 for message in messages:
-                    self._take_back(message, seen, ends, reading)
+                    self._take_back(message, position, reading)
         finally:
             consumer.close()
-        return seen, ends
 
-    def _take_back(self, message: Message, seen: dict[str, set[str]], ends: Offsets, reading: set[tuple[str, int]]) -> None:
+    def _take_back(self, message: Message, position: KafkaPosition, reading: set[tuple[str, int]]) -> None:
         topic, partition, offset = self.place(message)
         error = message.error()
         if error is not None:
             if error.code() == KafkaError._PARTITION_EOF:
                 reading.discard((topic, partition))
-                ends[topic][partition] = max(ends[topic][partition], offset)
+                position.advance(topic, partition, offset)
                 return
             raise kafka_failure(error, f"read-back of {topic}[{partition}]")
         self.probe("during_recovery")
         headers = message.headers() or []
         for name, value in headers.items() if isinstance(headers, dict) else headers:
             if name == ID_HEADER and isinstance(value, bytes):
-                seen[topic].add(value.decode("ascii"))
+                position.wrote(topic, [value.decode("ascii")])
 
     def place(self, message: Message) -> tuple[str, int, int]:
         """Gives topic (without the prefix), partition and offset of a message."""
@@ -216,13 +190,12 @@ class KafkaSink:
 class KafkaLane:
     """One transactional writer; see KafkaSink."""
 
-    def __init__(self, sink: KafkaSink, producer: Producer, lane: int, lane_count: int, offsets: Offsets, seen: dict[str, set[str]]) -> None:
+    def __init__(self, sink: KafkaSink, producer: Producer, lane: int, lane_count: int, position: KafkaPosition) -> None:
         self._sink = sink
         self._producer = producer
         self._lane = lane
         self._lane_count = lane_count
-        self._offsets = offsets
-        self._seen = seen
+        self._position = position
         #: Ids of a transaction whose commit was asked for and not yet answered.
         self._undecided: dict[str, list[str]] | None = None
 
@@ -247,14 +220,17 @@ class KafkaLane:
             self._sink.probe("inside_transaction")
             self._undecided = ids
             self._commit(until)
+            self._sink.probe("after_commit")
+        for name in skipped:
+            self._position.met(name, message_ids(OUTPUTS[name], batch[name]))
         return Receipt(written={name: len(of_topic) for name, of_topic in ids.items()}, skipped=skipped)
 
     def _unseen(self, topic: OutputTopic, frame: pl.DataFrame) -> tuple[list[str], pl.DataFrame]:
-        ids = _ids(topic, frame)
-        seen = self._seen.get(topic.name)
-        if not seen:
+        ids = message_ids(topic, frame)
+        unmet = self._position.unmet.get(topic.name)
+        if not unmet:
             return ids, frame
-        new = [i for i, row_id in enumerate(ids) if row_id not in seen]
+        new = [i for i, row_id in enumerate(ids) if row_id not in unmet]
         return [ids[i] for i in new], frame[new]
 
     def _produce(self, topic: OutputTopic, frame: pl.DataFrame, ids: list[str], until: float) -> None:
@@ -283,13 +259,13 @@ class KafkaLane:
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
             topic, partition, offset = self._sink.place(message)
-            parts = self._offsets.setdefault(topic, {})
-            parts[partition] = max(parts.get(partition, 0), offset + 1)
+            self._position.advance(topic, partition, offset + 1)
 
     def _commit(self, until: float) -> None:
         """Commits the open transaction; its ids stay undecided when no answer comes in time."""
         with _translated("commit", self._lane, self._abort):
             self._producer.commit_transaction(max(0.1, until - time.monotonic()))
+            self._producer.poll(0)  # delivery reports, or the position would lag behind the log
         self._undecided = None
 
     def _settle(self, until: float) -> None:
@@ -298,15 +274,15 @@ class KafkaLane:
         assert undecided is not None
         self._commit(until)
         for topic, ids in undecided.items():
-            self._seen.setdefault(topic, set()).update(ids)
+            self._position.wrote(topic, ids)
 
     def _abort(self) -> None:
         self._undecided = None
         self._producer.abort_transaction(self._sink.request_timeout_s)
 
     def position(self) -> bytes:
-        """Gives the offset after the last record of this lane, by partition."""
-        return _pack(self._offsets)
+        """Gives the offsets after the last record of this lane and the ids that the replay has not met."""
+        return self._position.to_bytes()
 
     def close(self) -> None:
         """Leaves an open transaction to the successor, who ends it by fencing."""

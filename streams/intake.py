@@ -26,6 +26,8 @@ class Board:
 
     def __init__(self, partitions: Sequence[Partition]) -> None:
         self._lock = threading.Lock()
+        #: Front steps hold scratch memory, so one source lane at a time runs them.
+        self.front_lock = threading.Lock()
         self._marks = {partition: Mark(watermark=None, newest=None, idle=False) for partition in partitions}
 
     def post(self, marks: Mapping[Partition, Mark]) -> None:
@@ -94,6 +96,16 @@ class Intake:
         self._telemetry.batch_polled(raw.height)
         for topic, rows in raw.group_by("topic").len().iter_rows():
             self._telemetry.outcome(topic, "polled", rows)
+        with self._board.front_lock:
+            rows, all_dead = self._through_front(raw)
+        rows, self.state.watermarks = row_watermarks(rows, self.state.watermarks, self._floors)
+        for topic, partition, newest in rows.group_by("topic", "partition").agg(pl.col("event_time").max()).iter_rows():
+            self.state.newest[topic, partition] = max(newest, self.state.newest.get((topic, partition), newest))
+        self._telemetry.dead(all_dead)
+        self._post(frozenset())
+        return self._split(rows, all_dead)
+
+    def _through_front(self, raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         rows, dead = raw, [NO_DEAD]
         for step in self._topology.front:
             with self._telemetry.stage(step.name, rows.height):
@@ -102,13 +114,7 @@ class Intake:
             rows = outcome.batch
             dead.append(outcome.dead)
             self._telemetry.outcome_facts(outcome.facts)
-        rows, self.state.watermarks = row_watermarks(rows, self.state.watermarks, self._floors)
-        for topic, partition, newest in rows.group_by("topic", "partition").agg(pl.col("event_time").max()).iter_rows():
-            self.state.newest[topic, partition] = max(newest, self.state.newest.get((topic, partition), newest))
-        all_dead = pl.concat(dead)
-        self._telemetry.dead(all_dead)
-        self._post(frozenset())
-        return self._split(rows, all_dead)
+        return rows, pl.concat(dead)
 
     def rest(self, idle: Mapping[Partition, int]) -> list[LaneBatch]:
         """Lets idle partitions hold the others back no more; gives batches of marks alone where that moved a watermark, else nothing.

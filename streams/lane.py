@@ -39,7 +39,12 @@ class Lane:
     """
 
     def __init__(
-        self, topology: Topology, partitions: Sequence[Partition], telemetry: Telemetry, states: Mapping[str, State] | None = None, marks: Marks | None = None
+        self,
+        topology: Topology,
+        partitions: Sequence[Partition],
+        telemetry: Telemetry,
+        states: Mapping[str, State] | None = None,
+        marks: Marks | None = None,
     ) -> None:
         self._topology = topology
         self._telemetry = telemetry
@@ -80,7 +85,8 @@ class Lane:
         return self._fold(self._empty, [])
 
     def _fold(self, rows: pl.DataFrame, before: Sequence[pl.DataFrame]) -> OutputBatch:
-        dead, outputs = [], {}
+        dead: list[pl.DataFrame] = []
+        outputs: dict[str, list[pl.DataFrame]] = {}
         for step in self._topology.keyed:
             height = rows.height
             with self._telemetry.stage(step.name, height):
@@ -114,4 +120,4 @@ def dead_letters(dead: pl.DataFrame) -> pl.DataFrame:
     coordinates = dead.select("topic", "partition", "offset").iter_rows()
     uids = pl.Series("record_uid", [record_uid(topic, partition, offset) for topic, partition, offset in coordinates], dtype=pl.String)
     schema = output_schema("dead_letters")
-    return dead.with_columns(uids).select(schema.names()).cast(dict(schema))
+    return dead.with_columns(uids).select(schema.names()).cast(schema)

@@ -41,7 +41,7 @@ class _Place:
 class _Step:
     """What the last snapshot held of one step."""
 
-    state: State = EMPTY_STATE
+    state: State = field(default_factory=lambda: EMPTY_STATE)
     places: dict[str, _Place] = field(default_factory=dict)
 
 

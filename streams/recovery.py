@@ -1,12 +1,12 @@
 """The recovery directory: everything a run needs to go on where the last one stopped, held by one run at a time.
 
-    lease            locked by the run that owns the directory: the engine would let two runs share its snapshots
-    begin.json       where every input and output partition stood before the first poll, and what the pipeline was made of
-    facts.jsonl      idle marks, each durable before it takes effect
-    clean            present after an orderly stop: nothing was in flight
-    policies/        the policies that judged, by digest
-    engine/          the engine's own snapshots
-    state/           packs of state frames, referred to by the engine's snapshots (``streams.packs``)
+lease            locked by the run that owns the directory: the engine would let two runs share its snapshots
+begin.json       where every input and output partition stood before the first poll, and what the pipeline was made of
+facts.jsonl      idle marks, each durable before it takes effect
+clean            present after an orderly stop: nothing was in flight
+policies/        the policies that judged, by digest
+engine/          the engine's own snapshots
+state/           packs of state frames, referred to by the engine's snapshots (``streams.packs``)
 """
 
 from __future__ import annotations
@@ -120,7 +120,9 @@ class RecoveryDirectory:
                 sinks={name: bytes.fromhex(position) for name, position in found["sinks"].items()},
             )
         except (ValueError, KeyError, TypeError) as error:
-            raise FatalError(f"{path}: not readable as the begin record of a run ({type(error).__name__}); restore it from a backup of the directory") from error
+            raise FatalError(
+                f"{path}: not readable as the begin record of a run ({type(error).__name__}); restore it from a backup of the directory"
+            ) from error
 
     def record_begin(self, begin: Begin) -> None:
         """Writes the begin record durably; must return before the first poll."""

@@ -6,7 +6,7 @@ Partitions are assigned by headrace, not by a consumer group: the group id serve
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal

@@ -38,7 +38,9 @@ class Stop:
     def check(self) -> None:
         """Raises Abandoned once the grace is over."""
         if time.monotonic() > self._give_up_at:
-            raise Abandoned(f"stopped before every sink acknowledged: {self._grace_s:.0f} s of grace are over; the next start replays what was in flight")
+            raise Abandoned(
+                f"stopped before every sink acknowledged: {self._grace_s:.0f} s of grace are over; the next start replays what was in flight"
+            )
 
     def wait(self, seconds: float) -> None:
         """Waits, but not longer than until the wish to stop, or then until the grace is over."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from streams.telemetry import Telemetry
+
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
@@ -26,3 +28,18 @@ class RunSummary:
     def passed(self) -> int:
         """Records that went the whole way: in less dead less filtered."""
         return self.rows_in - sum(self.dead.values()) - sum(self.filtered.values())
+
+
+def summary_of(telemetry: Telemetry, sink: str) -> RunSummary:
+    """Gives the counts of a run that had the telemetry for itself; outputs are those of the named sink."""
+    totals = telemetry.snapshot()
+    outputs: dict[str, int] = {}
+    for (of, topic, result), rows in totals.values["sink_rows_total"].items():
+        if of == sink and result == "written" and rows:
+            outputs[topic] = outputs.get(topic, 0) + round(rows)
+    return RunSummary(
+        rows_in=totals.by("events_total", outcome="polled"),
+        dead={code: count for code, count in totals.each("dead_letters_total", "code").items() if count},
+        filtered={code: count for code, count in totals.each("filtered_total", "code").items() if count},
+        outputs=outputs,
+    )

@@ -47,7 +47,9 @@ class Topology:
         if self.lanes < 1:
             raise ConfigError(f"topology {self.name}: lanes must be at least 1, came {self.lanes}")
         if self.shards < self.lanes:
-            raise ConfigError(f"topology {self.name}: {self.shards} output partitions cannot feed {self.lanes} lanes; raise kafka.output_partitions or lower lanes")
+            raise ConfigError(
+                f"topology {self.name}: {self.shards} output partitions cannot feed {self.lanes} lanes; raise kafka.output_partitions or lower lanes"
+            )
 
     @property
     def keyed_steps(self) -> tuple[KeyedStep, ...]:

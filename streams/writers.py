@@ -37,9 +37,7 @@ class LaneWriter:
         telemetry: Counts.
     """
 
-    def __init__(
-        self, sink: str, open_lane: Callable[[], SinkLane], deadline_s: float, patience: Patience, stop: Stop, telemetry: Telemetry
-    ) -> None:
+    def __init__(self, sink: str, open_lane: Callable[[], SinkLane], deadline_s: float, patience: Patience, stop: Stop, telemetry: Telemetry) -> None:
         self._sink = sink
         self._open_lane = open_lane
         self._deadline_s = deadline_s
@@ -112,7 +110,9 @@ class LaneWriter:
             if self._closing:
                 return None
             self._writing = True
-            batches, tickets, rows = [], [], 0
+            batches: list[OutputBatch] = []
+            tickets: list[Ticket] = []
+            rows = 0
             while self._queue and (not batches or rows < _WRITE_ROWS_MAX):
                 batch, ticket = self._queue.popleft()
                 batches.append(batch)

@@ -39,6 +39,7 @@ class MaskSpec:
         actions: What becomes of each entity, and the key of hashes.
         recogniser: What is looked for.
         keys: Entity of the values under a key, by name of the key.
+        id_entities: Entities that turn an identifier into a hash when found inside it; phone numbers count only with a leading plus.
         nesting_depth_max: How deep JSON may be nested, JSON inside strings included.
         memo_chars_max: Characters of masked texts that are remembered, twice: for whole texts and for leaves.
     """
@@ -46,6 +47,7 @@ class MaskSpec:
     actions: Actions
     recogniser: RecogniserSpec = field(default_factory=RecogniserSpec)
     keys: Mapping[str, str] = field(default_factory=lambda: KEY_ENTITIES)
+    id_entities: frozenset[str] = ID_ENTITIES
     nesting_depth_max: int = 64
     memo_chars_max: int = 32_000_000
 
@@ -127,6 +129,7 @@ class TextMasker:
         self._actions = spec.actions
         self._recogniser = recogniser = Recogniser(spec.recogniser)
         self._raw_hook = raw_hook
+        self._id_entities = spec.id_entities
         self._depth_max = spec.nesting_depth_max
         self._keys = KeyNames({key: entity for key, entity in spec.keys.items() if spec.actions.of(entity) is not Action.KEEP})
         self._placeholders = Placeholders(recogniser.entities | set(spec.keys.values()))
@@ -149,7 +152,7 @@ class TextMasker:
     def mask_ids(self, values: Sequence[str | None]) -> list[str | None]:
         """Identifiers, those that hold personal data replaced by ``h_`` and 16 hexadecimal digits: equal ids stay equal, so joins still work.
 
-        Only ``ID_ENTITIES`` count, and phone numbers only with a leading plus: an order number is no phone number.
+        Only the spec's ``id_entities`` count, and phone numbers only with a leading plus: an order number is no phone number.
 
         Raises:
             MaskingFailed: An identifier could not be examined.
@@ -158,7 +161,7 @@ class TextMasker:
         names = {
             raw: f"h_{self._actions.id_name(raw)}"
             for raw, spans in zip(distinct, self._recogniser.spans(distinct), strict=True)
-            if any(_names_someone(raw, span) for span in spans)
+            if any(span.entity in self._id_entities and _is_named(raw, span) for span in spans)
         }
         return [None if value is None else names.get(value, value) for value in values]
 
@@ -255,5 +258,5 @@ def _hits(place: Place, leaves: Mapping[str, MaskedLeaf | RecordError]) -> list[
     return [LeafHit(entity, place.path, score) for entity, score in leaf.found] if isinstance(leaf, MaskedLeaf) else []
 
 
-def _names_someone(raw: str, span: Span) -> bool:
-    return span.entity in ID_ENTITIES and (span.entity != "PHONE_NUMBER" or raw[span.start] == "+")
+def _is_named(raw: str, span: Span) -> bool:
+    return span.entity != "PHONE_NUMBER" or raw[span.start] == "+"

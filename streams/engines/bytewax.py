@@ -19,17 +19,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import bytewax.operators as op
+from bytewax import recovery as bytewax_recovery
+from bytewax import testing as bytewax_execution
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
-from bytewax.recovery import RecoveryConfig, init_db_dir
-from bytewax.testing import cluster_main
 
 from schemas.errors import HeadraceError, RetryableError
 from sinks.contract import Sink, SinkLane
@@ -48,6 +48,11 @@ from streams.topology import Topology
 from streams.writers import LaneWriter
 
 T = TypeVar("T")
+
+# Rust functions without annotations.
+_cluster_main: Callable[..., None] = bytewax_execution.cluster_main
+_init_db_dir: Callable[..., None] = bytewax_recovery.init_db_dir
+_RecoveryConfig: Callable[..., object] = bytewax_recovery.RecoveryConfig
 
 #: How often lag and watermark gauges are set.
 _GAUGES_EVERY_S = 1.0
@@ -126,20 +131,19 @@ def run_flow(run: Run) -> None:
     engine = run.recovery.engine_path
     if not engine.exists():
         engine.mkdir()
-        init_db_dir(engine, 1)
+        _init_db_dir(engine, 1)
     try:
-        cluster_main(
+        _cluster_main(
             flow,
             [],
             0,
             epoch_interval=timedelta(seconds=run.pace.epoch_s),
-            recovery_config=RecoveryConfig(str(engine)),
+            recovery_config=_RecoveryConfig(str(engine)),
             worker_count_per_proc=run.workers,
         )
     except Exception:
-        if run.failure is not None:
-            raise run.failure from None
-        raise
+        if run.failure is None:
+            raise
     if run.failure is not None:
         raise run.failure
 
@@ -168,13 +172,14 @@ class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
         if rows_max <= 0:
             return []
         try:
+            before = dict(self._reader.offsets)
             raw = self._reader.poll(rows_max)
             if raw.height:
                 run.failpoints.hit("after_poll")
                 run.credits.take(raw.height)
             self._hurry = raw.height * 2 >= run.pace.batch_rows_max
             batches = self._intake.take(raw) if raw.height else []
-            batches += self._rest(batches)
+            batches += self._rest({p for p, offset in self._reader.offsets.items() if offset != before[p]})
         except RetryableError:
             return []
         except HeadraceError as error:
@@ -183,23 +188,16 @@ class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
         self._gauge()
         return [(str(lane % run.topology.lanes), batch) for lane, batch in enumerate(batches)]
 
-    def _rest(self, batches: Sequence[LaneBatch]) -> list[LaneBatch]:
+    def _rest(self, polled: Set[Partition]) -> list[LaneBatch]:
         """Tells the intake which partitions are idle; at the end of a bounded run, those that are done."""
         run, now, offsets = self._run, time.monotonic(), self._reader.offsets
-        for batch in batches[:1]:
-            self._quiet_since.update(dict.fromkeys(self._polled(batches), now))
-        at_end = self._reader.at_end
-        quiet_s = 0.0 if run.pace.until is not None else run.pace.idle_s
-        idle = {p: offsets[p] for p in at_end if now - self._quiet_since[p] >= quiet_s}
-        if run.pace.until is not None:
-            idle = {p: offset for p, offset in offsets.items() if offset >= run.pace.until.get(p, 0)}
-            self._finished = run.board.all_idle and len(idle) == len(offsets)
-        return self._intake.rest(idle)
-
-    @staticmethod
-    def _polled(batches: Sequence[LaneBatch]) -> set[Partition]:
-        frames = [frame for batch in batches for frame in (batch.rows, batch.dead) if frame is not None and frame.height]
-        return {row for frame in frames for row in frame.select("topic", "partition").unique().iter_rows()}
+        self._quiet_since.update(dict.fromkeys(polled, now))
+        if run.pace.until is None:
+            return self._intake.rest({p: offsets[p] for p in self._reader.at_end if now - self._quiet_since[p] >= run.pace.idle_s})
+        done = {p: offset for p, offset in offsets.items() if offset >= run.pace.until.get(p, 0)}
+        # All were done at the last look: the marks given now are the last ones, made from the board that closes every window.
+        self._finished = run.board.all_idle and len(done) == len(offsets)
+        return self._intake.rest(done)
 
     def _gauge(self) -> None:
         now = time.monotonic()
@@ -221,7 +219,9 @@ class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
             self._reader.commit(self._committable)
         self._committable = dict(self._reader.offsets)
         state = self._intake.state
-        return json.dumps({name: _rows(of) for name, of in (("offsets", self._reader.offsets), ("watermarks", state.watermarks), ("newest", state.newest))})
+        return json.dumps(
+            {name: _rows(of) for name, of in (("offsets", self._reader.offsets), ("watermarks", state.watermarks), ("newest", state.newest))}
+        )
 
     def close(self) -> None:
         self._reader.close()
@@ -280,6 +280,8 @@ class _LanePart(StatefulSinkPartition[LaneBatch, str]):
         rows = sum(batch.source_rows for batch in batches)
         if rows:
             run.failpoints.hit("after_state_update")
+        if not rows and not outputs:
+            return
         oldest = min((batch.oldest_kafka_time for batch in batches if batch.oldest_kafka_time is not None), default=None)
         ticket = Ticket(rows, len(self._writers), oldest, run.credits, run.telemetry.end_to_end)
         for writer in self._writers.values():

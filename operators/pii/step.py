@@ -1,0 +1,155 @@
+"""The step ``mask``: after it no column of an event holds a raw personal value.
+
+Content columns (JSON text) are masked leaf by leaf, identifiers and names in which personal data is found become keyed hashes, the user id is handled as the
+policy says. Rules that need the unmasked value see the raw leaves here, and only their ids leave. A record that cannot be masked with certainty is
+dead-lettered, never passed on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+import polars as pl
+
+from governance.data_classes import Handling
+from governance.policy import Policy
+from operators.contract import NO_DEAD, Outcome, dead_rows
+from operators.guardrails.rules import RawRules
+from operators.pii.mask import MaskedTexts, MaskSpec, TextMasker
+from operators.pii.replace import Action, Actions
+from operators.pii.spec import ExtraRecogniser, PatternSpec, RecogniserSpec
+from schemas.coordinates import event_uid
+from schemas.errors import MaskingFailed, RecordError
+from schemas.events import CONTENT, IDENTIFIERS, NAMES
+
+_USER_HASH_BYTES: Final = 8
+_ENCODE: Final = msgspec.json.Encoder().encode
+
+
+def mask_spec(policy: Policy, hash_key: bytes) -> MaskSpec:
+    """Gives how texts are masked under a policy."""
+    pii = policy.pii
+    actions = {entity: Action(handling.value) for entity, handling in pii.entities}
+    return MaskSpec(
+        actions=Actions(key=hash_key, by_entity=actions, default=Action.MASK),
+        recogniser=RecogniserSpec(
+            extra=tuple(
+                ExtraRecogniser(r.entity, r.name, tuple(PatternSpec(p.name, p.regex, p.score) for p in r.patterns), r.context) for r in pii.recognisers
+            ),
+            entities=frozenset(entity for entity, handling in pii.entities if handling is not Handling.KEEP),
+            score_threshold=pii.score_threshold,
+        ),
+        keys={key.name: key.entity for key in pii.key_names},
+        id_entities=frozenset(pii.identifier_entities),
+    )
+
+
+class Mask:
+    """Masks events; holds scratch memory, so one thread at a time.
+
+    Args:
+        policy: What is personal, what becomes of it, and the rules that need raw values.
+        hash_key: Key of the hashes that stand for identifiers; at least 16 bytes.
+
+    Raises:
+        ConfigError: The policy's expressions, or an installed library, are not what the recogniser can work with.
+    """
+
+    name = "mask"
+
+    def __init__(self, policy: Policy, hash_key: bytes) -> None:
+        self._masker = TextMasker(mask_spec(policy, hash_key), RawRules(policy))
+        self._user_id = policy.pii.user_id
+        self._key = blake2b(hash_key, digest_size=32, person=b"headrace-user").digest()
+
+    def __call__(self, batch: pl.DataFrame) -> Outcome:
+        """Masks one batch; rows that cannot be masked are dead with the code of what failed."""
+        height = batch.height
+        # One call for all columns: a leaf that stands in several is looked at once.
+        masked = self._masker.mask_json([text for column in CONTENT for text in batch[column].to_list()])
+        failures = {at % height: error for at, error in masked.failures.items()}
+        columns = [pl.Series(column, masked.values[i * height : (i + 1) * height], dtype=pl.String) for i, column in enumerate(CONTENT)]
+        batch = self._with_masked_ids(batch.with_columns(columns + _found(masked, height)), failures)
+        rejected = NO_DEAD
+        if failures:
+            batch, rejected = _without(batch, failures)
+        uids = [event_uid(kind, agent, event) for kind, agent, event in batch.select("kind", "agent_id", "event_id").iter_rows()]
+        counts = Counter[str]()
+        for of_text in masked.counts:
+            if of_text:
+                counts.update(of_text)
+        facts = {("masked_entities", entity): count for entity, count in sorted(counts.items())}
+        return Outcome(batch.with_columns(pl.Series("event_uid", uids, dtype=pl.String)), dead=rejected, facts=facts)
+
+    def _with_masked_ids(self, batch: pl.DataFrame, failures: dict[int, RecordError]) -> pl.DataFrame:
+        """Replaces identifiers that hold personal data and the user id; adds rows whose identifiers could not be examined to the failures."""
+        named = [*IDENTIFIERS, *NAMES]
+        names, unsure = self._names(pl.concat([batch[column] for column in named]).drop_nulls().unique().to_list())
+        if unsure:
+            error = MaskingFailed("an identifier could not be examined in time; shorten it")
+            hopeless = pl.any_horizontal(pl.col(column).is_in(unsure) for column in named)
+            failures.update(dict.fromkeys(batch.select(hopeless.arg_true()).to_series().to_list(), error))
+        masked = batch.with_columns(self._user_ids(batch["user_id"]))
+        return masked.with_columns(pl.col(column).replace(names) for column in named) if names else masked
+
+    def _names(self, distinct: list[str]) -> tuple[dict[str, str], list[str]]:
+        """Gives the hash of each identifier that must not be shown, and the identifiers that could not be examined."""
+        try:
+            return self._changed(distinct), []
+        except RecordError:
+            names: dict[str, str] = {}
+            unsure = []
+            for raw in distinct:
+                try:
+                    names |= self._changed([raw])
+                except RecordError:
+                    unsure.append(raw)
+            return names, unsure
+
+    def _changed(self, distinct: list[str]) -> dict[str, str]:
+        return {raw: name for raw, name in zip(distinct, self._masker.mask_ids(distinct), strict=True) if name is not None and name != raw}
+
+    def _user_ids(self, raw: pl.Series) -> pl.Series:
+        if self._user_id is Handling.KEEP:
+            return raw
+        if self._user_id is Handling.DROP:
+            return pl.Series(raw.name, [None], dtype=pl.String).new_from_index(0, len(raw))
+        distinct = raw.drop_nulls().unique().to_list()
+        hashes = [f"u_{blake2b(user.encode(), key=self._key, digest_size=_USER_HASH_BYTES).hexdigest()}" for user in distinct]
+        return raw.replace_strict(distinct, hashes, default=None, return_dtype=pl.String)
+
+
+def _found(masked: MaskedTexts, height: int) -> list[pl.Series]:
+    """Gives the columns of ``schemas.events.MASKED``."""
+    places: dict[int, list[tuple[str, str, str, float]]] = {}
+    rules: list[list[str]] = [[] for _ in range(height)]
+    for at, hits in enumerate(masked.hits):
+        if hits:
+            column, row = CONTENT[at // height], at % height
+            places.setdefault(row, []).extend((hit.entity, column, hit.path, round(hit.score, 4)) for hit in hits)
+    for at, broken in enumerate(masked.rules):
+        if broken:
+            rules[at % height].extend(broken)
+    texts = [_ENCODE(places[row]).decode() if row in places else None for row in range(height)]
+    return [
+        pl.Series("masked", texts, dtype=pl.String),
+        pl.Series("masked_count", [len(places.get(row, ())) for row in range(height)], dtype=pl.Int64),
+        pl.Series("raw_hits", [sorted(set(of_row)) if of_row else None for of_row in rules], dtype=pl.List(pl.String)),
+    ]
+
+
+def _without(batch: pl.DataFrame, failures: Mapping[int, RecordError]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Parts the rows that could not be masked from the others; their ids were not examined together with the text, so they are left out."""
+    rows = sorted(failures)
+    bad = batch[rows].with_columns(
+        pl.lit(None, dtype=pl.String).alias("agent_id"),
+        pl.lit(None, dtype=pl.String).alias("event_uid"),
+        pl.Series("code", [failures[row].code for row in rows]),
+        pl.Series("reason", [str(failures[row]) for row in rows]),
+    )
+    good = batch.filter(~pl.int_range(pl.len()).is_in(rows))
+    return good, dead_rows(bad, step=Mask.name, disposition="dead", code=pl.col("code"), reason=pl.col("reason"))

@@ -1,0 +1,62 @@
+"""The default pipeline on one screen: what happens to an event, in order."""
+
+from __future__ import annotations
+
+from operators.pii.step import Mask
+from schemas.registry import SchemaRegistry
+
+from governance.policy import Policy
+from operators.contract import BatchStep, Step
+from operators.decode import Decode
+from operators.deduplicate import Deduplicate
+from operators.enrich import Enrich
+from operators.guardrails.decide import Decide
+from operators.guardrails.inspect import Inspect
+from operators.windows.measure import Measure
+from schemas.codec.decode import DecodeSettings
+from schemas.limits import Limits
+from schemas.topics import INPUTS, OUTPUTS
+from streams.config import Config
+from streams.topology import Topology
+
+
+def build_topology(config: Config, policy: Policy, hash_key: bytes, registry: SchemaRegistry | None) -> Topology:
+    """Gives the default topology.
+
+    Args:
+        config: Windows, limits, lanes, input topics.
+        policy: What is personal and what is not allowed.
+        hash_key: Key of the hashes that stand for personal identifiers.
+        registry: Where the schemas of Avro input are; None accepts JSON only.
+    """
+    pipeline, limits = config.pipeline, config.limits
+    inputs = config.kafka.inputs if config.kafka else tuple(INPUTS)
+    front: tuple[BatchStep, ...] = (
+        Decode(
+            DecodeSettings(
+                topics=inputs,
+                digest_key=hash_key,
+                registry=registry,
+                limits=Limits(limits.record_bytes_max, limits.nesting_depth_max, limits.future_skew_ms_max),
+            )
+        ),
+        Mask(policy, hash_key),
+        Inspect(policy),
+    )
+    keyed: tuple[Step, ...] = (
+        Deduplicate(ttl_ms=pipeline.dedup_ttl_s * 1000),
+        Decide(policy),
+        Measure(window_ms=pipeline.window_s * 1000, lateness_ms=pipeline.lateness_s * 1000),
+        Enrich(),
+    )
+    return Topology(
+        name=pipeline.name,
+        inputs=inputs,
+        front=front,
+        key="agent_id",
+        lanes=pipeline.lanes,
+        shards=config.kafka.output_partitions if config.kafka else max(4, pipeline.lanes),
+        window_ms=pipeline.window_s * 1000,
+        keyed=keyed,
+        outputs=tuple(OUTPUTS),
+    )

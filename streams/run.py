@@ -1,0 +1,159 @@
+"""Runs a topology on Kafka: puts source, sinks and recovery directory together as the configuration says, and lets the engine run.
+
+Before the first poll, in this order: the lease is taken; the fingerprint is compared with that of the state; topics and the database are looked at;
+the begin record is written. From then on any crash is resumed from what is on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+
+import polars as pl
+from schemas.registry import SchemaRegistry
+
+from schemas.codec.avro import encode_avro
+from schemas.errors import ConfigError
+from schemas.topics import OUTPUTS
+from sinks.contract import Sink
+from sinks.kafka import KafkaSink
+from sinks.timescale import TimescaleSink
+from streams.batch import Partition
+from streams.config import Config, StartLatest, StartTimestamp
+from streams.credits import Credits
+from streams.engines.bytewax import Pace, Run, run_flow
+from streams.failpoints import Failpoints
+from streams.patience import Patience
+from streams.recovery import Begin, Fingerprint, RecoveryDirectory
+from streams.sources import KafkaInput, Start
+from streams.stop import Stop
+from streams.summary import RunSummary, summary_of
+from streams.telemetry import Telemetry
+from streams.topology import Topology
+
+
+def run_pipeline(
+    topology: Topology,
+    policy_digest: str,
+    policy_text: str,
+    registry: SchemaRegistry,
+    config: Config,
+    telemetry: Telemetry,
+    stop: Stop,
+    until_end: bool = False,
+) -> RunSummary:
+    """Runs until told to stop, or with ``until_end`` until all that is in the input topics now is done and every window is closed.
+
+    Raises:
+        ConfigError: Before the first poll: a topic is missing, the state belongs to another pipeline, another run holds the directory.
+        FatalError: The run cannot keep its promises.
+    """
+    failpoints = Failpoints(config.testing.failpoint)
+    patience = Patience(config.sink.retry.wait_first_ms / 1000, config.sink.retry.wait_longest_ms / 1000)
+    source, sinks = kafka_input(config), sinks_of(config, registry, failpoints)
+
+    with RecoveryDirectory(config.recovery.dir) as recovery:
+        recovery.check(fingerprint_of(topology, config, policy_digest))
+        recovery.keep_policy(policy_digest, policy_text)
+
+        def patiently(call: Callable[[], Begin]) -> Begin:
+            return patience.persist(call, stop, lambda _: None)
+
+        begin = patiently(lambda: _begin(recovery, topology, policy_digest, config, source, sinks))
+        run = Run(
+            topology=topology,
+            source=source,
+            sinks=sinks,
+            begin_inputs=begin.inputs,
+            begin_sinks=begin.sinks,
+            recovery=recovery,
+            source_lanes=config.source.source_lanes,
+            workers=config.pipeline.workers,
+            pace=Pace(
+                batch_rows_max=config.source.batch_rows_max,
+                linger_s=config.source.linger_ms / 1000,
+                idle_s=config.source.idle_ms / 1000,
+                epoch_s=config.recovery.epoch_interval_ms / 1000,
+                until=source.start_offsets(sorted(begin.inputs), "latest") if until_end else None,
+            ),
+            credits=Credits(config.source.rows_in_flight_max, telemetry.rows_in_flight),
+            write_deadline_s=config.sink.deadline_ms / 1000,
+            patience=patience,
+            stop=stop,
+            telemetry=telemetry,
+            failpoints=failpoints,
+        )
+        recovery.mark_running()
+        run_flow(run)
+        recovery.mark_clean()
+    return summary_of(telemetry, "kafka")
+
+
+def kafka_input(config: Config) -> KafkaInput:
+    """Gives the input side of the cluster."""
+    kafka = config.require_kafka()
+    return KafkaInput(kafka.client_settings(), config.pipeline.name, kafka.inputs, kafka.topic_prefix)
+
+
+def sinks_of(config: Config, registry: SchemaRegistry, failpoints: Failpoints) -> tuple[Sink, ...]:
+    """Gives the sinks that the configuration names; Kafka always."""
+    kafka = config.require_kafka()
+    encoders = {topic.name: partial(_encode, topic.schema, registry.id_of(topic.schema)) for topic in OUTPUTS.values()}
+    sink: Sink = KafkaSink(
+        pipeline=config.pipeline.name,
+        client=kafka.client_settings(),
+        partitions=dict.fromkeys(OUTPUTS, kafka.output_partitions),
+        encode=lambda topic, frame: encoders[topic](frame),
+        prefix=kafka.topic_prefix,
+        probe=failpoints.hit,
+    )
+    if config.timescale is None:
+        return (sink,)
+    return (sink, TimescaleSink(config.timescale.dsn.get_secret_value()))
+
+
+def _encode(schema: str, schema_id: int, frame: pl.DataFrame) -> list[bytes]:
+    return encode_avro(frame, schema, schema_id)
+
+
+def fingerprint_of(topology: Topology, config: Config, policy_digest: str) -> Fingerprint:
+    """Gives what the state of this pipeline depends on."""
+    return Fingerprint(
+        pipeline=topology.name,
+        lanes=topology.lanes,
+        source_lanes=config.source.source_lanes,
+        output_partitions=dict.fromkeys(OUTPUTS, config.require_kafka().output_partitions),
+        keyed_steps={step.name: step.state_spec.version for step in topology.keyed_steps},
+        policy=policy_digest,
+    )
+
+
+def _begin(
+    recovery: RecoveryDirectory, topology: Topology, policy_digest: str, config: Config, source: KafkaInput, sinks: Sequence[Sink]
+) -> Begin:
+    """Gives the begin record, written now on a first start; later starts add partitions and sinks that are new, and the policy in force."""
+    found = recovery.begin()
+    partitions = source.partitions()
+    known: Mapping[Partition, int] = found.inputs if found else {}
+    gone = sorted(set(known) - set(partitions))
+    if gone:
+        raise ConfigError(
+            f"kafka.inputs: the state has read {', '.join(f'{topic}[{partition}]' for topic, partition in gone[:5])}, which the cluster or the configuration "
+            "no longer has; put the topics back, or start the pipeline under a new name with an empty recovery directory"
+        )
+    new = [partition for partition in partitions if partition not in known]
+    # A partition that appears later was empty before, so all of it is new.
+    inputs = {**known, **(source.start_offsets(new, "earliest" if found else _start(config)) if new else {})}
+    positions = {sink.name: found.sinks[sink.name] if found and sink.name in found.sinks else sink.begin() for sink in sinks}
+    begin = Begin(fingerprint_of(topology, config, policy_digest), inputs, positions)
+    if begin != found:
+        recovery.record_begin(begin)
+    return begin
+
+
+def _start(config: Config) -> Start:
+    start = config.source.start
+    if isinstance(start, StartTimestamp):
+        return datetime.fromtimestamp(start.at_ms / 1000, UTC)
+    return "latest" if isinstance(start, StartLatest) else "earliest"
