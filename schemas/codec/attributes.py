@@ -48,7 +48,7 @@ def gather(
             if text not in known:
                 known[text] = _apart(field, text)
             found, rest = known[text]
-            if all(links[name][row] is None for name, _ in found):
+            if _all_free(row, found, links):
                 for name, value in found:
                     links[name][row] = value
                 texts[row] = rest
@@ -63,6 +63,13 @@ def gather(
             _merge(merged, field, members)
         texts[row] = _text(merged)
     return texts
+
+
+def _all_free(row: int, found: tuple[tuple[str, str], ...], links: Mapping[str, list[str | None]]) -> bool:
+    for name, _ in found:  # noqa: SIM110  # a generator would cost more than all of the rest
+        if links[name][row] is not None:
+            return False
+    return True
 
 
 def _apart(field: str, text: bytes) -> tuple[tuple[tuple[str, str], ...], str | None]:

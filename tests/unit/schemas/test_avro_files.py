@@ -47,7 +47,7 @@ def test_a_changed_schema_is_published_as_a_compatible_version(name: str) -> Non
     """An avsc file and the latest version in registry.json are one; every version reads every other, in both directions."""
     versions = sorted((version for version in shipped_versions() if version.subject == subject_of(name)), key=lambda version: version.version)
     assert [version.version for version in versions] == list(range(1, len(versions) + 1))
-    assert json.loads(versions[-1].text) == json.loads(shipped.text(name)), "publish it: add a version to schemas/avro/registry.json"
+    assert json.loads(versions[-1].text) == json.loads(shipped.text(name)), f"publish it: FileRegistry(Path('schemas/avro')).id_of({name!r})"
     for index, version in enumerate(versions):
         assert full_transitive(version.text, [earlier.text for earlier in versions[:index]]) == ()
 
