@@ -57,12 +57,13 @@ def test_lanes_are_joined_in_their_order_however_their_writes_interleaved(tmp_pa
     for turn in ((0, 1, 2, 0, 1, 2), (2, 2, 1, 0, 1, 0)):
         directory = tmp_path / str(len(texts))
         sink = FilesSink(directory)
-        lanes = [sink.open_lane(number, 3, sink.begin()) for number in range(3)]
+        # Opened in the order of their first write.
+        lanes = {number: sink.open_lane(number, 3, sink.begin()) for number in dict.fromkeys(turn)}
         done = [0, 0, 0]
         for number in turn:
             lanes[number].write({EVENTS: records(EVENTS, 4, first=100 * number + 4 * done[number])}, 1.0)
             done[number] += 1
-        for lane in lanes:
+        for lane in lanes.values():
             lane.close()
         sink.publish()
         texts.append((directory / f"{EVENTS}.jsonl").read_bytes())
