@@ -25,6 +25,7 @@ _SETTINGS: Final[Mapping[str, str | int | bool]] = {
     "linger.ms": 5,
     "partitioner": "murmur2_random",
     "message.max.bytes": 4_194_304,
+    "log_level": 3,  # errors only: what librdkafka retries by itself is no news
 }
 _ADMIN_DEADLINE_S: Final = 15.0
 _SERVE_EVERY: Final = 256

@@ -15,12 +15,10 @@ from schemas.errors import FatalError
 from schemas.topics import ID_HEADER
 from sinks.errors import kafka_failure
 from streams.fleet import Book
+from streams.fleet.book import RAW_MARK
 from streams.telemetry import Totals
 
 _READ_DEADLINE_S: Final = 60.0
-#: Every e-mail address of the fleet is in a domain example.com, .org or .net: none may come out.
-RAW_MARK: Final = b"@example."
-
 _WINDOWS: Final = "select extract(epoch from window_start)::bigint * 1000, sum(events)::bigint from metric_windows group by 1"
 _P95: Final = """
     select agent_id, sum(events)::bigint, sum(errors)::bigint, max(latency_p95_us) / 1000
@@ -139,6 +137,8 @@ def checks(book: Book, totals: Totals, windows: Mapping[int, int], enriched: Rea
     yield Check("duplicates left out", book.filtered.total(), left_out)
     yield Check("dead letters by code", dict(sorted(book.dead.items())), dict(sorted(dead.items())))
     yield Check("dead letters in PostgreSQL", book.dead.total(), dead_rows)
+    yield Check("decisions", book.passed.total(), totals.by("verdicts_total"))
+    yield Check("addresses were masked", book.addresses > 0, totals.each("masked_entities_total", "entity").get("EMAIL_ADDRESS", 0) > 0)
     yield Check("late events", book.late, totals.by("late_events_total"))
     yield Check("windows", len(book.windows), len(windows))
     yield Check("events in windows", book.windows.total(), sum(windows.values()))

@@ -16,6 +16,7 @@ import psycopg
 from rich.console import Console
 
 from schemas.errors import FatalError
+from schemas.topics import INPUTS, OUTPUTS
 from sinks.migrate import migrate
 from streams.cli.engine import EngineThread, signals_stop
 from streams.config import Config
@@ -33,7 +34,7 @@ from streams.run import run_pipeline
 from streams.stop import Stop
 from streams.summary import RunSummary
 from streams.telemetry import Telemetry
-from streams.topic_setup import create_topics
+from streams.topic_setup import OUTPUT_SETTINGS
 
 _INPUT_PARTITIONS: Final = 2
 _IDLE_MS: Final = 1_500
@@ -93,12 +94,13 @@ def show_demo(options: DemoOptions, console: Console) -> list[Check]:
         postgres = stack.enter_context(PostgresServer(fsync=False))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-demo-")))
         config = demo_config(kafka.bootstrap, postgres.dsn, folder / "recovery")
-        create_topics(config.require_kafka(), _INPUT_PARTITIONS)
+        # By the embedded part itself: the mock knows no other way.
+        kafka.create_topics(dict.fromkeys(INPUTS, _INPUT_PARTITIONS))
+        kafka.create_topics(dict.fromkeys(OUTPUTS, config.require_kafka().output_partitions), OUTPUT_SETTINGS)
         migrate(postgres.dsn)
-        stop = Stop()
-        stack.enter_context(signals_stop(stop))
         database = stack.enter_context(psycopg.connect(postgres.dsn, autocommit=True))
-        stage = _Stage(config, options, console, stop, database)
+        say("starting the pipeline ...")
+        stage = _Stage(config, options, console, database)
         stack.callback(stage.leave)
         return stage.play(real=chosen.kind is KafkaKind.REAL)
 
@@ -106,9 +108,9 @@ def show_demo(options: DemoOptions, console: Console) -> list[Check]:
 class _Stage:
     """The running demo: pipeline, fleet and view."""
 
-    def __init__(self, config: Config, options: DemoOptions, console: Console, stop: Stop, database: psycopg.Connection) -> None:
+    def __init__(self, config: Config, options: DemoOptions, console: Console, database: psycopg.Connection) -> None:
         self._config, self._options, self._console = config, options, console
-        self._asked, self._database = stop, database
+        self._asked, self._database = Stop(), database
         self._telemetry = Telemetry()
         self._engine_stop = Stop()
         policy, registry = load_policy(None), open_registry(config)
@@ -122,7 +124,8 @@ class _Stage:
     def play(self, real: bool) -> list[Check]:
         """Waits for the pipeline, sends, drains and checks."""
         options, kafka = self._options, self._config.require_kafka()
-        with View(self._console) as view:
+        with ExitStack() as stack:
+            view = stack.enter_context(View(self._console))
             if not self._await(_START_DEADLINE_S, lambda: self._telemetry.source_assigned, lambda: None):
                 raise FatalError(f"the pipeline did not begin to read within {_START_DEADLINE_S:.0f} s; see the lines above")
             fleet = Fleet(options.seed, options.agents, options.rate, int(time.time() * 1_000))
@@ -131,6 +134,7 @@ class _Stage:
                 until_ms = options.seconds * 1_000
                 records = itertools.takewhile(lambda record: record.due_ms < until_ms, records)
             sender = Sender(Publisher(kafka.client_settings()), records, self._config.pipeline.window_s * 1_000)
+            stack.enter_context(signals_stop(self._asked))  # from here on Ctrl-C ends the demo in order; before, at once
             begin = time.monotonic()
             sender.start()
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Final
 
 from streams.fleet.record import FleetRecord
+
+#: Every e-mail address of the fleet is in the domain example.com, .org or .net.
+RAW_MARK: Final = b"@example."
 
 
 class Book:
@@ -16,6 +20,7 @@ class Book:
         filtered: Expected records left out, by reason.
         passed: Expected records that go the whole way, by topic.
         late: Passed records that come too late for their window for certain.
+        addresses: Passed records that hold an unmasked e-mail address of the fleet.
         windows: Events expected in each window, by its start in ms since 1970 (all agents together).
     """
 
@@ -26,6 +31,7 @@ class Book:
         self.filtered: Counter[str] = Counter()
         self.passed: Counter[str] = Counter()
         self.late = 0
+        self.addresses = 0
         self.windows: Counter[int] = Counter()
 
     def add(self, record: FleetRecord) -> None:
@@ -39,6 +45,7 @@ class Book:
         else:
             self.passed[record.topic] += 1
             self.late += fate.late
+            self.addresses += RAW_MARK in record.value
             if record.event_time_ms is not None and not fate.late:
                 self.windows[record.event_time_ms - record.event_time_ms % self._window_ms] += 1
 
