@@ -17,6 +17,23 @@ def _letters(pattern_of: str) -> tuple[regex.Pattern[str], re.Pattern[str]]:
 
 
 @lru_cache(maxsize=1)
+def _beyond_ascii() -> str:
+    """Every character outside ASCII that can be encoded."""
+    return "".join(map(chr, (*range(0x80, 0xD800), *range(0xE000, 0x110000))))
+
+
+@lru_cache(maxsize=4_096)
+def variants(char: str) -> frozenset[str]:
+    """All characters outside ASCII that a character outside ASCII stands for in a pattern without regard to case, itself included.
+
+    Found by asking both regular expression engines about every code point.
+    """
+    if char.casefold() == char.upper() == char:
+        return frozenset(char)
+    return frozenset(char).union(*(engine.findall(_beyond_ascii()) for engine in _letters(re.escape(char))))
+
+
+@lru_cache(maxsize=1)
 def fold_table() -> dict[int, str]:
     """For ``str.translate``: digits of any script to ``0``, and every character that a pattern takes for an ASCII letter to that letter.
 
@@ -27,7 +44,7 @@ def fold_table() -> dict[int, str]:
     any_letter = _letters("[a-z]")
     each_letter = [(letter, _letters(letter)) for letter in string.ascii_lowercase]
     # One search over all code points finds the few that matter; single characters are then asked one by one.
-    everything = "".join(map(chr, (*range(0x80, 0xD800), *range(0xE000, 0x110000))))
+    everything = _beyond_ascii()
     table: dict[int, str] = {}
     for engine in any_letter:
         for match in engine.finditer(everything):
