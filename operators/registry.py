@@ -18,12 +18,14 @@ from operators.deduplicate import Deduplicate
 from operators.enrich import Enrich
 from operators.guardrails.decide import Decide
 from operators.guardrails.inspect import Inspect
+from operators.pii.step import Mask
 from operators.windows.measure import Measure
 from schemas.codec.decode import DecodeSettings
 from schemas.events import DECIDED, EVENT, INSPECTED, MASKED, RAW, ROW_WATERMARK
 from schemas.limits import Limits
 
-_MASKED: Final = pl.Schema({**EVENT, **ROW_WATERMARK, **MASKED})
+_MARKED: Final = pl.Schema({**EVENT, **ROW_WATERMARK})
+_MASKED: Final = pl.Schema({**_MARKED, **MASKED})
 _INSPECTED: Final = pl.Schema({**_MASKED, **INSPECTED})
 _DECIDED: Final = pl.Schema({**_INSPECTED, **DECIDED})
 
@@ -39,6 +41,7 @@ class Operator:
         purpose: What it is for, in a line.
         takes: Schema of the frames it is handed.
         make: Gives a new step with small settings, whose answers equal those of every other one it gives.
+        order: What its final values may depend on; None for a batch step, whose rows depend on nothing else.
         horizon_ms: With these settings, how long after the newest event time the step holds state; 0 where it holds none.
     """
 
@@ -46,30 +49,30 @@ class Operator:
     purpose: str
     takes: pl.Schema
     make: Callable[[], Step]
+    order: Order | None = None
     horizon_ms: int = 0
-
-    @property
-    def order(self) -> Order | None:
-        """What its final values may depend on; None for a batch step, whose rows depend on nothing else."""
-        step = self.make()
-        return step.order if isinstance(step, KeyedStep) else None
 
     @property
     def state(self) -> StateSpec | None:
         """How its state looks and how big it gets; None for a batch step."""
+        if self.order is None:
+            return None
         step = self.make()
-        return step.state_spec if isinstance(step, KeyedStep) else None
+        assert isinstance(step, KeyedStep), f"{self.name} declares an order and has no state"
+        return step.state_spec
 
 
 #: In the order in which the default pipeline runs them.
 OPERATORS: Final = (
     Operator("decode", "Reads raw records into events.", RAW, lambda: Decode(DecodeSettings(Limits(record_bytes_max=400), _TEST_KEY))),
+    Operator("mask", "Takes personal data out of every string of an event.", _MARKED, lambda: Mask(default_policy(), _TEST_KEY)),
     Operator("inspect", "Tells which rules an event hits.", _MASKED, lambda: Inspect(default_policy())),
     Operator(
         "deduplicate",
         "Lets the first record of each event pass.",
         _INSPECTED,
         lambda: Deduplicate(ttl_ms=30, bucket_ms=10),
+        order=Order.LOG_ORDERED,
         horizon_ms=40,
     ),
     Operator("decide", "Turns hits into a verdict and an action.", _INSPECTED, lambda: Decide(default_policy())),
@@ -78,6 +81,7 @@ OPERATORS: Final = (
         "Counts events into windows and emits them as they close and change.",
         _DECIDED,
         lambda: Measure(window_ms=10, lateness_ms=20),
+        order=Order.COMMUTATIVE,
         horizon_ms=30,
     ),
     Operator("enrich", "Applies the action and puts every event out.", _DECIDED, Enrich),

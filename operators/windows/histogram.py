@@ -88,9 +88,12 @@ class Histograms:
 
     def lists(self) -> tuple[pl.Series, pl.Series]:
         """Gives the two list columns again, ``hist_index`` and ``hist_count``."""
-        offsets = pa.array(np.concatenate(([0], self.ends)))
-        index = pl.Series("hist_index", pa.LargeListArray.from_arrays(offsets, pa.array(self.index)), dtype=pl.List(pl.Int16))
-        return index, pl.Series("hist_count", pa.LargeListArray.from_arrays(offsets, pa.array(self.counts)), dtype=pl.List(pl.Int64))
+        # through Polars: pyarrow imports pandas (a second) where it meets a NumPy array
+        offsets, index, counts = (pl.Series(part).to_arrow() for part in (np.concatenate(([0], self.ends)), self.index, self.counts))
+        return (
+            pl.Series("hist_index", pa.LargeListArray.from_arrays(offsets, index), dtype=pl.List(pl.Int16)),
+            pl.Series("hist_count", pa.LargeListArray.from_arrays(offsets, counts), dtype=pl.List(pl.Int64)),
+        )
 
     def quantile(self, permille: int, table: Buckets) -> pl.Series:
         """Gives one quantile (950 is p95) of each row as Int64, null for a histogram without values.

@@ -25,7 +25,14 @@ FLAVOURS: tuple[dict[str, Any], ...] = (
     {"event_type": "agent.executed", "latency_us": 0, "status": "ok", "verdict": "allow", "action": "pass"},
     {"event_type": "agent.executed", "latency_us": 99, "input_tokens": 3, "cost_nano_usd": 7, "verdict": "allow", "action": "pass"},
     {"event_type": "agent.failed", "latency_us": None, "confidence_ppm": 1_000_000, "hits": ["size.input"], "verdict": "warn", "action": "pass"},
-    {"event_type": "tool.executed", "tool_name": "search", "latency_us": 100, "output": '"text"', "verdict": "modify", "action": "redact"},
+    {
+        "event_type": "tool.executed",
+        "tool_name": "search",
+        "latency_us": 100,
+        "output": '"mail ada@example.com"',
+        "verdict": "modify",
+        "action": "redact",
+    },
     {"event_type": "tool.executed", "tool_name": "", "latency_us": 5_000_000, "hits": ["tools.denied"], "verdict": "deny", "action": "quarantine"},
     {"event_type": "tool.executed", "tool_name": None, "status": "TIMEOUT", "error": '{"code": 5}', "verdict": "allow", "action": "pass"},
 )
