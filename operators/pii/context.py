@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,21 +17,21 @@ from operators.pii.spans import Finding
 from schemas.errors import ConfigError
 
 _SCORE_MAX: Final = 1.0
-_ATTRIBUTES: Final = ["ORTH", "IDX", "LENGTH"]
+_PIECES: Final = re.compile(r"\S+|\s+")
 
 
-class Tokens(NamedTuple):
-    """A text cut into words.
+class Token(NamedTuple):
+    """A word, sign or run of white space.
 
     Attributes:
-        lower: The tokens in lower case.
-        ends: Offsets after each.
-        keywords: Tokens that are neither stop words nor punctuation, cut at colons, in lower case.
+        lower: In lower case.
+        end: Offset after it in its piece of the text.
+        keywords: Itself cut at colons, in lower case; nothing for stop words and punctuation.
     """
 
-    lower: list[str]
-    ends: list[int]
-    keywords: frozenset[str]
+    lower: str
+    end: int
+    keywords: tuple[str, ...]
 
 
 class ContextWords:
@@ -49,11 +50,11 @@ class ContextWords:
             raise ConfigError("pii.context: the installed presidio-analyzer enhances otherwise than 2.2.366 does; pin that version")
         self._factor: float = enhancer.context_similarity_factor
         self._least: float = enhancer.min_score_with_context_similarity
-        self._words_before: int = enhancer.context_prefix_count + 1
+        self.words_before: int = enhancer.context_prefix_count + 1
         tokenizer: Any = engine.nlp_engine
         self._nlp = tokenizer.nlp[LANGUAGE]
         self._stop_words: set[str] = self._nlp.Defaults.stop_words
-        self._known: dict[int, tuple[str, tuple[str, ...]]] = {}
+        self._known: dict[str, tuple[Token, ...]] = {}
 
     @contextmanager
     def memory(self) -> Iterator[None]:
@@ -64,54 +65,90 @@ class ContextWords:
             finally:
                 self._known.clear()
 
-    def tokens(self, text: str) -> Tokens:
-        """The tokens of a text; only within ``memory``."""
-        lower: list[str] = []
-        ends: list[int] = []
-        keywords: set[str] = set()
-        known = self._known
-        for orth, start, length in self._nlp.make_doc(text).to_array(_ATTRIBUTES).tolist():
-            ends.append(start + length)
-            word = known.get(orth)
-            if word is None:
-                word = known[orth] = self._word(text[start : start + length])
-            lower.append(word[0])
-            keywords.update(word[1])
-        return Tokens(lower, ends, frozenset(keywords))
-
-    def enhanced(self, findings: Sequence[Finding], tokens: Tokens, words: Sequence[str]) -> list[Finding]:
-        """The findings of one recogniser, those that have one of the words close by with a higher score.
+    def enhanced(self, findings: Sequence[Finding], words: Surroundings, context: Sequence[str]) -> list[Finding]:
+        """The findings of one recogniser, those that have one of its context words close by with a higher score; only within ``memory``.
 
         Raises:
             ValueError: A finding starts after the last token.
         """
         return [
-            (start, end, min(max(score + self._factor, self._least), _SCORE_MAX)) if self._supported(start, tokens, words) else (start, end, score)
+            (start, end, min(max(score + self._factor, self._least), _SCORE_MAX) if words.support(start, context) else score)
             for start, end, score in findings
         ]
 
-    def _word(self, token: str) -> tuple[str, tuple[str, ...]]:
-        lower = token.lower()
+    def tokens(self, piece: str) -> tuple[Token, ...]:
+        """The tokens of a run of characters that is all white space or has none: spaCy cuts texts at white space before all else."""
+        known = self._known.get(piece)
+        if known is None:
+            known = self._known[piece] = tuple(self._token(token.text, token.idx + len(token)) for token in self._nlp.make_doc(piece))
+        return known
+
+    def _token(self, text: str, end: int) -> Token:
+        lower = text.lower()
         # Presidio also skips the lemma "be".
-        skipped = token.lower() in self._stop_words or is_punct(token) or token in ("-PRON-", "be")
-        return lower, () if skipped else tuple(lower.split(":"))
+        skipped = lower in self._stop_words or is_punct(text) or text in ("-PRON-", "be")
+        return Token(lower, end, () if skipped else tuple(lower.split(":")))
 
-    def _supported(self, start: int, tokens: Tokens, words: Sequence[str]) -> bool:
-        """Whether one of the words is part of the finding's own token or of the five keywords before it.
 
-        Presidio also looks forward, for no further word than the finding's own token, or the first keyword after it where that is none.
+class Surroundings:
+    """The words of one text, tokenised as far as somebody asks for them.
+
+    Args:
+        text: The text.
+        source: Its tokenizer.
+    """
+
+    def __init__(self, text: str, source: ContextWords) -> None:
+        self._source = source
+        self._pieces: list[str] = []
+        self._ends: list[int] = []
+        for match in _PIECES.finditer(text):
+            piece = match.group()
+            # One space after a word belongs to the word.
+            if self._pieces and piece[0] == " ":
+                piece = piece[1:]
+            if piece:
+                self._pieces.append(piece)
+                self._ends.append(match.end())
+        # Pieces of tokens with colons count as keywords wherever they stand, stop words too.
+        self._colon_words = {
+            word for piece in self._pieces if ":" in piece for token in source.tokens(piece) if ":" in token.lower for word in token.keywords
+        }
+
+    def support(self, start: int, context: Sequence[str]) -> bool:
+        """Whether one of the context words is part of the token at an offset or of the five keywords before it.
+
+        Presidio also looks forward, for no further word than the token itself, or the first keyword after it where that is none.
+
+        Raises:
+            ValueError: The offset is after the last token.
         """
-        lower, ends, keywords = tokens
-        own = bisect_right(ends, start)
-        if own >= len(ends):
+        index = bisect_right(self._ends, start)
+        if index == len(self._ends):
             raise ValueError("a finding starts after the last token")
-        left = self._words_before
-        for index in range(own, -1, -1):
-            if lower[index] in keywords:
-                if any(word in lower[index] for word in words):
+        tokens = self._source.tokens(self._pieces[index])
+        offset = start - (self._ends[index] - len(self._pieces[index]))
+        own = next(number for number, token in enumerate(tokens) if token.end > offset)
+        left = self._source.words_before
+        for token in self._backward(index, own):
+            if self._is_keyword(token):
+                if any(word in token.lower for word in context):
                     return True
                 left -= 1
                 if not left:
                     break
-        following = next((lower[index] for index in range(own, len(lower)) if lower[index] in keywords), "")
-        return any(word in following for word in words)
+        following = next((token.lower for token in self._forward(index, own) if self._is_keyword(token)), "")
+        return any(word in following for word in context)
+
+    def _is_keyword(self, token: Token) -> bool:
+        return token.keywords == (token.lower,) or token.lower in self._colon_words
+
+    def _backward(self, index: int, own: int) -> Iterator[Token]:
+        yield from self._source.tokens(self._pieces[index])[own::-1]
+        for piece in self._pieces[index - 1 :: -1] if index else ():
+            yield from self._source.tokens(piece)[::-1]
+
+    def _forward(self, index: int, own: int) -> Iterator[Token]:
+        yield from self._source.tokens(self._pieces[index])[own:]
+        for piece in self._pieces[index + 1 :]:
+            yield from self._source.tokens(piece)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from operators.pii.context import ContextWords, Tokens
+from operators.pii.context import ContextWords, Surroundings
 from operators.pii.detectors import Detector, Lookup, detector
 from operators.pii.gate import Gate
 from operators.pii.reference import LANGUAGE, engine
@@ -66,6 +66,10 @@ class Recogniser:
         self._gate = Gate([lookup.gate for _, lookup in self._steps])
         self._plans: dict[int, tuple[_Step, ...]] = {}
 
+    def gated(self, texts: Sequence[str]) -> list[int]:
+        """For each text a mask of the patterns that could match in it; zero means that nothing is run on it."""
+        return self._gate.masks(_readable(texts))
+
     def spans(self, texts: Sequence[str]) -> list[list[Span]]:
         """What each text holds, sorted; spans of different entities may overlap.
 
@@ -74,7 +78,7 @@ class Recogniser:
         Raises:
             MaskingFailed: A pattern could not be run to its end on one of the texts. Nothing is skipped: none of the texts has a result.
         """
-        texts = [text if text.isascii() else _SURROGATE.sub("\ufffd", text) for text in texts]
+        texts = _readable(texts)
         masks = self._gate.masks(texts)
         with self._context.memory():
             try:
@@ -88,7 +92,7 @@ class Recogniser:
     def _found(self, text: str, mask: int) -> list[Span]:
         by_entity: dict[str, list[Finding]] = {}
         lower: str | None = None
-        tokens: Tokens | None = None
+        words: Surroundings | None = None
         for part, lookups, strong in self._plan(mask):
             supported = False
             if len(strong) < len(lookups) and part.context:
@@ -98,8 +102,8 @@ class Recogniser:
             if findings and part.context:
                 lower = text.lower() if lower is None else lower
                 if supported or self._mentions(part, lower):
-                    tokens = self._context.tokens(text) if tokens is None else tokens
-                    findings = self._context.enhanced(findings, tokens, part.context)
+                    words = Surroundings(text, self._context) if words is None else words
+                    findings = self._context.enhanced(findings, words, part.context)
             findings = [finding for finding in findings if finding[2] >= self._threshold]
             if findings:
                 by_entity.setdefault(part.entity, []).extend(findings)
@@ -127,3 +131,7 @@ class Recogniser:
                 (part, tuple(held), tuple(lookup for lookup in held if not lookup.weak)) for part, held in lookups.items()
             )
         return plan
+
+
+def _readable(texts: Sequence[str]) -> list[str]:
+    return [text if text.isascii() else _SURROGATE.sub("\ufffd", text) for text in texts]

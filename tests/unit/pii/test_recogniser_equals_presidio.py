@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from operators.pii import gate, phones
-from operators.pii.context import ContextWords
+from operators.pii.context import Surroundings
 from operators.pii.recognise import Recogniser
 from operators.pii.reference import reference
 from operators.pii.spans import Span
@@ -37,6 +37,10 @@ KNOWN = (
     "mail ſomeone@example.ſi or x@bücher.example.de",
     "my card is 4111-1111-1111-1111, exp 03/28",
     "card 3/4 and the date: 03/28",
+    "note:the bank one two three the four the five 123456789012",
+    "  the \n\n of  (the) a be ,123456789012 the\u00a0bank:of",
+    "123456789012 bank",
+    "the bank a:the the the the the the the the the 123456789012",
     "phone: 5125550143, cell number 512.555.0143 x12",
     "ip ::1 and 10.0.0.1/24, 2001:db8::/32",
     "account 123456789012, not a bank",
@@ -150,19 +154,25 @@ def _no_fold_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "fold_table", dict)
 
 
+def _no_colon_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Surroundings, "_is_keyword", lambda self, token: token.keywords == (token.lower,))
+
+
 def _no_context_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ContextWords, "_supported", lambda *_: False)
+    monkeypatch.setattr(Surroundings, "support", lambda *_: False)
 
 
 def _no_forward_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ContextWords, "_word", lambda self, token: (token.lower(), (token.lower(),)))
+    monkeypatch.setattr(Surroundings, "_forward", lambda *_: iter(()))
 
 
 def _no_punctuation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phones.phonenumberutil, "_VALID_PUNCTUATION", "-")
 
 
-@pytest.fixture(params=[_no_extension_labels, _no_short_numbers, _no_fold_table, _no_context_words, _no_forward_word, _no_punctuation])
+@pytest.fixture(
+    params=[_no_extension_labels, _no_short_numbers, _no_fold_table, _no_context_words, _no_forward_word, _no_colon_words, _no_punctuation]
+)
 def mutant(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Recogniser:
     request.param(monkeypatch)
     return Recogniser(SPEC)
