@@ -6,6 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
 from presidio_analyzer import AnalyzerEngine
@@ -17,7 +18,8 @@ from operators.pii.spans import Finding
 from schemas.errors import ConfigError
 
 _SCORE_MAX: Final = 1.0
-_PIECES: Final = re.compile(r"\S+|\s+")
+#: spaCy cuts a text at white space before all else; one space after a word belongs to the word.
+_PIECES: Final = re.compile(r"\S+ ?|\s+")
 
 
 class Token(NamedTuple):
@@ -53,6 +55,8 @@ class ContextWords:
         self.words_before: int = enhancer.context_prefix_count + 1
         tokenizer: Any = engine.nlp_engine
         self._nlp = tokenizer.nlp[LANGUAGE]
+        #: Words that spaCy cuts, such as "cannot". No rule cuts other words of ASCII letters alone.
+        self._exceptions: frozenset[str] = frozenset(self._nlp.tokenizer.rules)
         self._stop_words: set[str] = self._nlp.Defaults.stop_words
         self._known: dict[str, tuple[Token, ...]] = {}
 
@@ -77,10 +81,15 @@ class ContextWords:
         ]
 
     def tokens(self, piece: str) -> tuple[Token, ...]:
-        """The tokens of a run of characters that is all white space or has none: spaCy cuts texts at white space before all else."""
+        """The tokens of a run of white space, or of a run of other characters with or without the one space after it."""
         known = self._known.get(piece)
         if known is None:
-            known = self._known[piece] = tuple(self._token(token.text, token.idx + len(token)) for token in self._nlp.make_doc(piece))
+            word = piece[:-1] if piece[-1] == " " and not piece.isspace() else piece
+            if word.isalpha() and word.isascii() and word not in self._exceptions:
+                known = (self._token(word, len(word)),)
+            else:
+                known = tuple(self._token(token.text, token.idx + len(token)) for token in self._nlp.make_doc(word))
+            self._known[piece] = known
         return known
 
     def _token(self, text: str, end: int) -> Token:
@@ -100,19 +109,16 @@ class Surroundings:
 
     def __init__(self, text: str, source: ContextWords) -> None:
         self._source = source
-        self._pieces: list[str] = []
-        self._ends: list[int] = []
-        for match in _PIECES.finditer(text):
-            piece = match.group()
-            # One space after a word belongs to the word.
-            if self._pieces and piece[0] == " ":
-                piece = piece[1:]
-            if piece:
-                self._pieces.append(piece)
-                self._ends.append(match.end())
+        self._pieces: list[str] = _PIECES.findall(text)
+        self._ends = list(accumulate(map(len, self._pieces)))
         # Pieces of tokens with colons count as keywords wherever they stand, stop words too.
         self._colon_words = {
-            word for piece in self._pieces if ":" in piece for token in source.tokens(piece) if ":" in token.lower for word in token.keywords
+            word
+            for piece in (self._pieces if ":" in text else ())
+            if ":" in piece
+            for token in source.tokens(piece)
+            if ":" in token.lower
+            for word in token.keywords
         }
 
     def support(self, start: int, context: Sequence[str]) -> bool:
@@ -123,12 +129,7 @@ class Surroundings:
         Raises:
             ValueError: The offset is after the last token.
         """
-        index = bisect_right(self._ends, start)
-        if index == len(self._ends):
-            raise ValueError("a finding starts after the last token")
-        tokens = self._source.tokens(self._pieces[index])
-        offset = start - (self._ends[index] - len(self._pieces[index]))
-        own = next(number for number, token in enumerate(tokens) if token.end > offset)
+        index, own = self._place(start)
         left = self._source.words_before
         for token in self._backward(index, own):
             if self._is_keyword(token):
@@ -139,6 +140,19 @@ class Surroundings:
                     break
         following = next((token.lower for token in self._forward(index, own) if self._is_keyword(token)), "")
         return any(word in following for word in context)
+
+    def _place(self, start: int) -> tuple[int, int]:
+        """The piece, and in it the token, that holds an offset or comes next after it."""
+        index = bisect_right(self._ends, start)
+        if index < len(self._ends):
+            offset = start - (self._ends[index] - len(self._pieces[index]))
+            for own, token in enumerate(self._source.tokens(self._pieces[index])):
+                if token.end > offset:
+                    return index, own
+            index += 1  # the one space after a word
+        if index == len(self._ends):
+            raise ValueError("a finding starts after the last token")
+        return index, 0
 
     def _is_keyword(self, token: Token) -> bool:
         return token.keywords == (token.lower,) or token.lower in self._colon_words

@@ -108,11 +108,20 @@ class PhoneFinder:
         slices, tries = ([(0, len(candidate), False)], 2) if safe and candidate.isdigit() else self._sliced(candidate)
         live: list[tuple[int, int, int]] = []
         for low, high, leads in slices:
-            regions = self._filter.regions(_NOT_DIALLED.sub("", candidate[low:high])) if safe else self._filter.everywhere
+            part = candidate[low:high]
+            regions = self._filter.regions(_NOT_DIALLED.sub("", part)) if safe else self._possible(part)
             low, high = low + start, high + start
             if regions and (leads or low == 0 or not self._repels(text[low - 1])) and (high == len(text) or not self._repels(text[high])):
                 live.append((low, high, regions))
         return live, tries
+
+    def _possible(self, part: str) -> int:
+        """Regions that could accept a slice with other characters: its digits with and without an extension, letters as on a keypad."""
+        if "+" in part or "\uff0b" in part:
+            return self._filter.everywhere
+        _, number = phonenumberutil._maybe_strip_extension(part)
+        normal = phonenumberutil._normalize
+        return self._filter.regions(normal(number)) | self._filter.regions(normal(part))
 
     def _sliced(self, candidate: str) -> tuple[list[_Slice], int]:
         """The slices that ``PhoneNumberMatcher`` tries, and the number of tries; both depend only on where the digits are."""
