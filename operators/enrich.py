@@ -25,6 +25,19 @@ ENRICHED_COLUMNS: Final = (
 )
 
 
+_ACTION: Final = pl.col("action")
+_TOUCHING: Final = [*REMOVING, *REDACTING]
+_APPLIED: Final = [
+    pl.when(_ACTION.is_in(list(REMOVING)))
+    .then(None)
+    .when(_ACTION.is_in(list(REDACTING)) & pl.col(name).is_not_null())
+    .then(pl.lit(REDACTED))
+    .otherwise(pl.col(name))
+    .alias(name)
+    for name in CONTENT
+]
+
+
 class Enrich:
     """Applies the action to the content columns and puts every row out as an enriched event.
 
@@ -39,16 +52,8 @@ class Enrich:
 
     def __call__(self, batch: pl.DataFrame) -> Outcome:
         """Maps one batch; every row goes on."""
-        action = pl.col("action")
-        applied = batch.with_columns(
-            pl.when(action.is_in(list(REMOVING)))
-            .then(None)
-            .when(action.is_in(list(REDACTING)) & pl.col(name).is_not_null())
-            .then(pl.lit(REDACTED))
-            .otherwise(pl.col(name))
-            .alias(name)
-            for name in CONTENT
-        )
+        touched = batch.get_column("action").is_in(_TOUCHING).any()
+        applied = batch.with_columns(_APPLIED) if touched else batch
         if "late" not in applied.columns:
             applied = applied.with_columns(pl.lit(False).alias("late"))
         return Outcome(applied, outputs={"enriched_events": applied.select(ENRICHED_COLUMNS)})

@@ -12,13 +12,10 @@ _ID_BYTES = 16
 
 
 def _digest(*parts: str) -> str:
-    """Gives 32 hex digits over length-prefixed parts, so that ("ab", "c") and ("a", "bc") differ."""
-    digest = blake2b(digest_size=_ID_BYTES)
-    for part in parts:
-        data = part.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "big"))
-        digest.update(data)
-    return digest.hexdigest()
+    """Gives 32 hex digits over the lengths of the parts and the parts, so that ("ab", "c") and ("a", "bc") differ."""
+    encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
+    lengths = b"".join([len(data).to_bytes(8, "big") for data in encoded])
+    return blake2b(lengths + b"".join(encoded), digest_size=_ID_BYTES).hexdigest()
 
 
 def event_uid(kind: str, agent_id: str, event_id: str) -> str:

@@ -12,6 +12,7 @@ from governance.verdict import NO_HIT, Decision, Enforcement, Severity, resolve
 from operators.contract import Outcome
 from schemas.coordinates import alert_uid
 from schemas.errors import FatalError
+from schemas.frames import output_schema
 from schemas.events import COORDINATES, DECIDED
 
 #: Fields of ``guardrail_decision.avsc``.
@@ -61,6 +62,8 @@ class Decide:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = pl.lit(policy.id).alias("policy_id"), pl.lit(policy.version).alias("policy_version")
+        self._no_outputs = {topic: output_schema(topic).to_frame() for topic in ("guardrail_decisions", "alerts")}
+        self._quiet = (pl.lit(NO_HIT.verdict.value).alias("verdict"), pl.lit(NO_HIT.action.value).alias("action"), *self._policy)
         self._decisions: Mapping[str, Decision] = {rule.id: rule.decision for rule in policy.rules}
         alerting = [rule for rule in policy.rules if rule.severity is Severity.CRITICAL and rule.enforcement is Enforcement.ENFORCE]
         self._alerting = pl.DataFrame(
@@ -71,6 +74,9 @@ class Decide:
 
     def __call__(self, batch: pl.DataFrame) -> Outcome:
         """Maps one batch; every row goes on."""
+        if batch.get_column("hits").null_count() == batch.height:
+            quiet = batch.with_columns(*self._quiet)
+            return Outcome(quiet, outputs=self._no_outputs, facts={("verdicts", NO_HIT.verdict.value): batch.height} if batch.height else {})
         key = pl.when(pl.col("hits").list.len() > 0).then(pl.col("hits").list.join("\n")).alias(_KEY)
         keys = batch.select(key)
         table = self._table(keys.get_column(_KEY).drop_nulls().unique().to_list())

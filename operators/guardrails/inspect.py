@@ -88,6 +88,9 @@ class Inspect:
         ]
         # One narrow frame of booleans, for the wide one is only to be copied once.
         tests = batch.select((pl.col("kind").is_in(rule.kinds) & condition).alias(rule.id) for rule, condition in conditions)
+        has_raw = batch.get_column("raw_hits").null_count() < batch.height
+        if not has_raw and not any(test.any() for test in tests):
+            return Outcome(batch.with_columns(pl.lit(None, dtype=pl.List(pl.String)).alias("hits")))
         found = [
             pl.DataFrame({_ROW: test.fill_null(False).arg_true(), _HIT: test.name}, schema={_ROW: pl.UInt32, _HIT: pl.String}) for test in tests
         ]

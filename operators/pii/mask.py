@@ -158,11 +158,11 @@ class TextMasker:
             MaskingFailed: An identifier could not be examined.
         """
         distinct = list(dict.fromkeys(value for value in values if value is not None))
-        names = {
-            raw: f"h_{self._actions.id_name(raw)}"
-            for raw, spans in zip(distinct, self._recogniser.spans(distinct), strict=True)
-            if any(span.entity in self._id_entities and _is_named(raw, span) for span in spans)
-        }
+        dialled = [raw for raw in distinct if "+" in raw]
+        others = [raw for raw in distinct if "+" not in raw]
+        found = zip(dialled, self._recogniser.spans(dialled, self._id_entities), strict=True)
+        more = zip(others, self._recogniser.spans(others, self._id_entities - {"PHONE_NUMBER"}), strict=True)
+        names = {raw: f"h_{self._actions.id_name(raw)}" for raw, spans in (*found, *more) if any(_is_named(raw, span) for span in spans)}
         return [None if value is None else names.get(value, value) for value in values]
 
     def _mask(self, values: Sequence[str | None], *, is_json: bool) -> MaskedTexts:

@@ -38,7 +38,8 @@ def mask_spec(policy: Policy, hash_key: bytes) -> MaskSpec:
         actions=Actions(key=hash_key, by_entity=actions, default=Action.MASK),
         recogniser=RecogniserSpec(
             extra=tuple(
-                ExtraRecogniser(r.entity, r.name, tuple(PatternSpec(p.name, p.regex, p.score) for p in r.patterns), r.context) for r in pii.recognisers
+                ExtraRecogniser(r.entity, r.name, tuple(PatternSpec(p.name, p.regex, p.score) for p in r.patterns), r.context)
+                for r in pii.recognisers
             ),
             entities=frozenset(entity for entity, handling in pii.entities if handling is not Handling.KEEP),
             score_threshold=pii.score_threshold,
@@ -125,19 +126,27 @@ class Mask:
 
 def _found(masked: MaskedTexts, height: int) -> list[pl.Series]:
     """Gives the columns of ``schemas.events.MASKED``."""
-    places: dict[int, list[tuple[str, str, str, float]]] = {}
+    # Equal texts share one result, so their places are written once.
+    written: dict[tuple[int, int], str] = {}
+    places: dict[int, list[str]] = {}
+    counts = [0] * height
     rules: list[list[str]] = [[] for _ in range(height)]
     for at, hits in enumerate(masked.hits):
         if hits:
-            column, row = CONTENT[at // height], at % height
-            places.setdefault(row, []).extend((hit.entity, column, hit.path, round(hit.score, 4)) for hit in hits)
+            column, row = divmod(at, height)
+            text = written.get((column, id(hits)))
+            if text is None:
+                text = _ENCODE([(hit.entity, CONTENT[column], hit.path, round(hit.score, 4)) for hit in hits]).decode()[1:-1]
+                written[column, id(hits)] = text
+            places.setdefault(row, []).append(text)
+            counts[row] += len(hits)
     for at, broken in enumerate(masked.rules):
         if broken:
             rules[at % height].extend(broken)
-    texts = [_ENCODE(places[row]).decode() if row in places else None for row in range(height)]
+    texts = [f"[{','.join(places[row])}]" if row in places else None for row in range(height)]
     return [
         pl.Series("masked", texts, dtype=pl.String),
-        pl.Series("masked_count", [len(places.get(row, ())) for row in range(height)], dtype=pl.Int64),
+        pl.Series("masked_count", counts, dtype=pl.Int64),
         pl.Series("raw_hits", [sorted(set(of_row)) if of_row else None for of_row in rules], dtype=pl.List(pl.String)),
     ]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Final
 
 import polars as pl
@@ -17,6 +19,7 @@ from schemas.limits import NUMBER_MAX, TIME_MS_MAX, Limits
 TIME_TEXT: Final = "timestamp_text"
 TIME_MS: Final = "timestamp_ms"
 _TIME: Final = "event_time"
+_NO_REJECTS: Final = REJECTS.to_frame()
 
 _DTYPES: Final[dict[Role, pl.DataType]] = {
     Role.TEXT: pl.String(),
@@ -66,16 +69,41 @@ def to_events(wide: pl.DataFrame, raw: pl.DataFrame, shape: Shape, limits: Limit
     Rejected here: ``field_missing``, ``timestamp_invalid``, ``number_not_finite``, ``number_out_of_range``, ``record_oversized`` (an id beyond
     its limit), ``event_time_in_future``. Rows keep their order.
     """
-    timed = wide.join(raw, on=ROW, how="left", maintain_order="left").with_columns(_event_time())
-    timed = _parse_leftover_times(timed)
-    failures = _failures(shape, limits)
-    judged = timed.with_columns(
-        code=pl.coalesce(pl.when(bad).then(pl.lit(error.code)) for bad, error in failures),
-        reason=pl.coalesce(pl.when(bad).then(pl.lit(str(error))) for bad, error in failures),
+    plan = _plan(shape, limits)
+    # Mostly every record of the group was read, and then the rows stand side by side.
+    placed = wide.hstack(raw.drop(ROW)) if wide.height == raw.height else wide.join(raw, on=ROW, how="left", maintain_order="left")
+    timed = placed.with_columns(plan.event_time)
+    if timed[_TIME].null_count():
+        timed = _parse_leftover_times(timed)
+    failing = timed.select(plan.fails).to_series()
+    if not failing.any():
+        return timed.select(plan.columns), _NO_REJECTS
+    judged = timed.filter(failing).with_columns(
+        code=pl.coalesce(pl.when(bad).then(pl.lit(error.code)) for bad, error in plan.failures),
+        reason=pl.coalesce(pl.when(bad).then(pl.lit(str(error))) for bad, error in plan.failures),
     )
-    rejects = judged.filter(pl.col("code").is_not_null()).select(REJECTS.names())
-    good = judged if rejects.is_empty() else judged.filter(pl.col("code").is_null())
-    return good.select(ROW, *_event_columns(shape)), rejects
+    return timed.filter(~failing).select(plan.columns), judged.select(REJECTS.names())
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The expressions of one shape, built once: building them costs more than running them on a small batch."""
+
+    event_time: pl.Expr
+    failures: Sequence[tuple[pl.Expr, RecordError]]
+    fails: pl.Expr
+    columns: Sequence[pl.Expr]
+
+
+@cache
+def _plan(shape: Shape, limits: Limits) -> _Plan:
+    failures = _failures(shape, limits)
+    return _Plan(
+        event_time=_event_time(),
+        failures=failures,
+        fails=pl.any_horizontal(bad for bad, _ in failures).fill_null(False).alias("fails"),
+        columns=[pl.col(ROW), *_event_columns(shape)],
+    )
 
 
 def _event_time() -> pl.Expr:

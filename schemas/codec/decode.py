@@ -91,13 +91,14 @@ class RecordDecoder:
             FatalError: A record of a topic that the decoder was not built for: a fault of the shell.
         """
         raw = raw.with_row_index(ROW)
-        strangers = set(raw["topic"].unique()) - set(self._shapes)
+        rejects, sized = self._size_up(raw)
+        by_topic = {topic: rows for (topic,), rows in sized.partition_by("topic", maintain_order=True, as_dict=True).items()}
+        strangers = by_topic.keys() - self._shapes.keys()
         if strangers:
             raise FatalError(f"records of {len(strangers)} topics that this decoder was not built for; built for {', '.join(self._shapes)}")
-        rejects, sized = self._size_up(raw)
         events: list[pl.DataFrame] = []
-        for topic, shape in self._shapes.items():
-            rows = sized.filter(topic=topic)
+        for topic, rows in by_topic.items():
+            shape = self._shapes[topic]
             for wide, unread in self._read(rows, shape):
                 rejects.append(unread.frame())
                 if not wide.is_empty():
@@ -125,8 +126,8 @@ class RecordDecoder:
 
     def _read(self, rows: pl.DataFrame, shape: Shape) -> list[tuple[pl.DataFrame, Rejects]]:
         """Gives a wide frame and the rejects for every group of records that are read alike."""
-        is_avro = pl.col("value").bin.starts_with(b"\x00")
-        text = rows.filter(~is_avro)
+        is_avro = rows["value"].bin.starts_with(b"\x00")
+        text = rows.filter(~is_avro) if is_avro.any() else rows
         read: list[tuple[pl.DataFrame, Rejects]] = []
         if not text.is_empty():
             read.append(read_json(text["value"], text[ROW].to_list(), shape, self._settings.limits))
