@@ -37,6 +37,7 @@ _READ_BACK_STALL_S: Final = 30.0
 #: A record may grow when masked; topics made by headrace take as much.
 MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
 
+
 def output_partitions(keys: pl.Series, partitions: int, lane: int, lane_count: int) -> list[int]:
     """Gives the output partition of each key, always one that the lane owns.
 
@@ -126,8 +127,9 @@ class KafkaSink:
                     low, high = self._watermarks(consumer, topic, partition)
                     if offset < low:
                         raise FatalError(
-                            f"{topic}[{partition}]: the snapshot ends at offset {offset}, the oldest record left is {low}: retention passed what this lane "
-                            "wrote, so it cannot know which ids are there; raise the topic's retention and start under a new pipeline name with a backfill"
+                            f"{topic}[{partition}]: the snapshot ends at offset {offset}, the oldest record left is {low}: retention passed what this "
+                            "lane wrote, so it cannot know which ids are there; raise the topic's retention and start under a new pipeline name "
+                            "with a backfill"
                         )
                     if offset < high:
                         reading.add((topic, partition))

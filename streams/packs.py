@@ -1,11 +1,11 @@
 """State packs: the touched buckets of a lane's state, one file a snapshot.
 
 Bytewax writes the whole state of a key again whenever the key was awake in an epoch; 200 MiB of it stalls the flow. So the engine's
-snapshot holds only a manifest: which bucket lies where in which pack. A pack is written once, before the snapshot that refers to it, and holds only the
-buckets that were touched since the one before. Packs that no snapshot within reach refers to are deleted.
+snapshot holds only a manifest: which bucket lies where in which pack. A pack is written once, before the snapshot that refers to it, and holds only
+the buckets that were touched since the one before. Packs that no snapshot within reach refers to are deleted.
 
-Bytewax takes in the records of an epoch only when the epoch before is committed (``tests/integration/bytewax/test_claims.py``), so a crash resumes at the last
-snapshot of a lane or the one before; the packs of the last three are kept.
+Bytewax takes in the records of an epoch only when the epoch before is committed (``tests/integration/bytewax/test_claims.py``), so a crash resumes
+at the last snapshot of a lane or the one before; the packs of the last three are kept.
 """
 
 from __future__ import annotations

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from operators.pii.step import Mask
-from schemas.registry import SchemaRegistry
-
 from governance.policy import Policy
 from operators.contract import BatchStep, Step
 from operators.decode import Decode
@@ -12,9 +9,11 @@ from operators.deduplicate import Deduplicate
 from operators.enrich import Enrich
 from operators.guardrails.decide import Decide
 from operators.guardrails.inspect import Inspect
+from operators.pii.step import Mask
 from operators.windows.measure import Measure
 from schemas.codec.decode import DecodeSettings
 from schemas.limits import Limits
+from schemas.registry import SchemaRegistry
 from schemas.topics import INPUTS, OUTPUTS
 from streams.config import Config
 from streams.topology import Topology

@@ -145,15 +145,15 @@ class RecoveryDirectory:
             return
         then = begin.fingerprint
         problems = [
-            f"recovery.dir {self.path}: {name} was {getattr(then, name)}, is {getattr(now, name)}; set it back, or start the pipeline under a new name "
-            "with an empty recovery directory"
+            f"recovery.dir {self.path}: {name} was {getattr(then, name)}, is {getattr(now, name)}; set it back, or start the pipeline under a new "
+            "name with an empty recovery directory"
             for name in ("pipeline", "lanes", "source_lanes", "output_partitions", "keyed_steps")
             if getattr(then, name) != getattr(now, name)
         ]
         if then.policy != now.policy and not self.stopped_cleanly:
             problems.append(
-                f"recovery.dir {self.path}: the policy changed from {then.policy} to {now.policy} while events were in flight; run once more with the old "
-                f"policy ({self.path}/policies/{then.policy}.yaml) and stop it in order (SIGTERM), then start with the new one"
+                f"recovery.dir {self.path}: the policy changed from {then.policy} to {now.policy} while events were in flight; run once more with the "
+                f"old policy ({self.path}/policies/{then.policy}.yaml) and stop it in order (SIGTERM), then start with the new one"
             )
         if problems:
             raise ConfigError(*problems)

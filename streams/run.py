@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from functools import partial
 
 import polars as pl
-from schemas.registry import SchemaRegistry
 
 from schemas.codec.avro import encode_avro
 from schemas.errors import ConfigError
+from schemas.registry import SchemaRegistry
 from schemas.topics import OUTPUTS
 from sinks.contract import Sink
 from sinks.kafka import KafkaSink
@@ -129,9 +129,7 @@ def fingerprint_of(topology: Topology, config: Config, policy_digest: str) -> Fi
     )
 
 
-def _begin(
-    recovery: RecoveryDirectory, topology: Topology, policy_digest: str, config: Config, source: KafkaInput, sinks: Sequence[Sink]
-) -> Begin:
+def _begin(recovery: RecoveryDirectory, topology: Topology, policy_digest: str, config: Config, source: KafkaInput, sinks: Sequence[Sink]) -> Begin:
     """Gives the begin record, written now on a first start; later starts add partitions and sinks that are new, and the policy in force."""
     found = recovery.begin()
     partitions = source.partitions()
@@ -139,8 +137,8 @@ def _begin(
     gone = sorted(set(known) - set(partitions))
     if gone:
         raise ConfigError(
-            f"kafka.inputs: the state has read {', '.join(f'{topic}[{partition}]' for topic, partition in gone[:5])}, which the cluster or the configuration "
-            "no longer has; put the topics back, or start the pipeline under a new name with an empty recovery directory"
+            f"kafka.inputs: the state has read {', '.join(f'{topic}[{partition}]' for topic, partition in gone[:5])}, which the cluster or the "
+            "configuration no longer has; put the topics back, or start the pipeline under a new name with an empty recovery directory"
         )
     new = [partition for partition in partitions if partition not in known]
     # A partition that appears later was empty before, so all of it is new.

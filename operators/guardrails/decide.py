@@ -12,8 +12,8 @@ from governance.verdict import NO_HIT, Decision, Enforcement, Severity, resolve
 from operators.contract import Outcome
 from schemas.coordinates import alert_uid
 from schemas.errors import FatalError
-from schemas.frames import output_schema
 from schemas.events import COORDINATES, DECIDED
+from schemas.frames import output_schema
 
 #: Fields of ``guardrail_decision.avsc``.
 DECISION_COLUMNS: Final = (

@@ -2,8 +2,8 @@
 
     source lane (poll, front steps)  --lane batches-->  lane (keyed steps, sink writers)
 
-A source lane is a Bytewax source partition, a lane is a Bytewax sink partition; their numbers are fixed, so any number of workers can resume. The snapshot of
-an epoch holds, for each source lane, its offsets and watermarks, and for each lane the manifest of its state, its marks and the positions of its
+A source lane is a Bytewax source partition, a lane is a Bytewax sink partition; their numbers are fixed, so any number of workers can resume. The
+snapshot of an epoch holds, for each source lane, its offsets and watermarks, and for each lane the manifest of its state, its marks and the positions of its
 sinks. The commit of an epoch goes:
 
 1. every source lane closes the epoch and hands in its offsets;
@@ -161,11 +161,13 @@ class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
         self._quiet_since = dict.fromkeys(partitions, now)
         self._gauges_at = now
         self._hurry = False
+        self._polled_at = datetime.now(UTC)
         self._committable: Mapping[Partition, int] = {}
         self._finished = False
 
     def next_batch(self) -> list[tuple[str, LaneBatch]]:
         run = self._run
+        self._polled_at = datetime.now(UTC)
         if run.failure is not None or run.stop.requested or self._finished:
             raise StopIteration
         rows_max = run.credits.available(run.pace.batch_rows_max)
@@ -211,7 +213,9 @@ class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
             self._run.telemetry.watermark(topic, partition, wall - watermark / 1000)
 
     def next_awake(self) -> datetime:
-        return datetime.now(UTC) + timedelta(seconds=0 if self._hurry else self._run.pace.linger_s)
+        # From the beginning of the poll: Bytewax took its own time before it, and waits for the difference. Counted from now, every batch would be
+        # followed by a rest as long as its own work.
+        return self._polled_at + timedelta(seconds=0 if self._hurry else self._run.pace.linger_s)
 
     def snapshot(self) -> str:
         # Bytewax has committed the epoch before by now, so its offsets may be told to the group.

@@ -21,7 +21,8 @@ from tests.fixtures.deployment import Deployment, make_deployment
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
-#: Lives in the order of their deaths. Counts above one let a life take snapshots first; ``during_recovery`` follows a death that left outputs behind a snapshot.
+#: Lives in the order of their deaths. Counts above one let a life take snapshots first; ``during_recovery`` follows a death that left outputs behind
+#: a snapshot.
 DEATHS = [
     f"{name}:{count}"
     for count in (1, 2, 5)
@@ -75,7 +76,9 @@ def test_the_unkilled_run_accounts_for_every_record(unkilled: tuple[dict[str, An
     )
 
 
-def test_twenty_one_kills_at_named_points_change_nothing(unkilled: tuple[dict[str, Any], Book], kafka: KafkaBroker, database: str, tmp_path: Path) -> None:
+def test_twenty_one_kills_at_named_points_change_nothing(
+    unkilled: tuple[dict[str, Any], Book], kafka: KafkaBroker, database: str, tmp_path: Path
+) -> None:
     expected, _ = unkilled
     deployment = make_deployment(kafka, database, tmp_path)
     deployment.settings = dict(SETTINGS)
