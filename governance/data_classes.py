@@ -1,9 +1,9 @@
 """Data classes of outgoing fields and what is done with a value of each.
 
-    public    may be shown to anybody
-    internal  about the fleet, not about a person: ids of agents, counts, times
-    personal  says something about a person, or can be tied to one
-    secret    opens something: passwords, keys, tokens
+public    may be shown to anybody
+internal  about the fleet, not about a person: ids of agents, counts, times
+personal  says something about a person, or can be tied to one
+secret    opens something: passwords, keys, tokens
 """
 
 from __future__ import annotations

@@ -241,9 +241,7 @@ class _Rules:
         reader = self._reader
         node, at = pick(values, "domains", path)
         domains = reader.texts(node, at)
-        shaped = reader.sequence(
-            node, at, lambda item, place: _shaped(reader, item, place, _DOMAIN, "a domain in lower case without scheme or path")
-        )
+        shaped = reader.sequence(node, at, lambda item, place: _shaped(reader, item, place, _DOMAIN, "a domain in lower case without scheme or path"))
         return DomainsRule(*_head(common), shaped or domains)
 
     def _phrases(self, common: _Common, values: Values, path: str) -> AnyRule:

@@ -130,6 +130,4 @@ def dead_rows(rows: pl.DataFrame, *, step: str, disposition: str, code: str | pl
         (pl.lit(reason) if isinstance(reason, str) else reason).alias("reason"),
     ]
     have = rows.with_columns(wanted)
-    return have.select(
-        pl.col(name) if name in have.columns else pl.lit(None, dtype=dtype).alias(name) for name, dtype in DEAD.items()
-    ).cast(DEAD)
+    return have.select(pl.col(name) if name in have.columns else pl.lit(None, dtype=dtype).alias(name) for name, dtype in DEAD.items()).cast(DEAD)

@@ -63,8 +63,41 @@ _STANDBY = Rule("the server is read-only: it is a standby, or default_transactio
 
 #: Classes that no statement of a sink should meet.
 _NEVER_EXPECTED: Final = (
-    "02", "03", "09", "0A", "0B", "0F", "0L", "0P", "0Z", "10", "20", "21", "24", "25", "26", "27", "2B", "2D", "2F", "34", "38", "39",
-    "3B", "3D", "3F", "42", "44", "54", "55", "58", "F0", "HV", "P0", "TS", "XX",  # TS: TimescaleDB
+    "02",
+    "03",
+    "09",
+    "0A",
+    "0B",
+    "0F",
+    "0L",
+    "0P",
+    "0Z",
+    "10",
+    "20",
+    "21",
+    "24",
+    "25",
+    "26",
+    "27",
+    "2B",
+    "2D",
+    "2F",
+    "34",
+    "38",
+    "39",
+    "3B",
+    "3D",
+    "3F",
+    "42",
+    "44",
+    "54",
+    "55",
+    "58",
+    "F0",
+    "HV",
+    "P0",
+    "TS",
+    "XX",  # TS: TimescaleDB
 )
 
 #: By SQLSTATE (five characters) or class (two), https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -153,7 +186,7 @@ def _client_rule(error: psycopg.Error) -> Rule:
         text = str(error)
         for part, rule in _REFUSED:
             # Of a failed login only: "FATAL:  role "x" does not exist".
-            if f'FATAL:  {part}' in text:
+            if f"FATAL:  {part}" in text:
                 return rule
     return next(rule for kind, rule in POSTGRES_CLIENT if isinstance(error, kind))
 

@@ -127,8 +127,8 @@ class KafkaSink:
                     low, high = self._watermarks(consumer, topic, partition)
                     if offset < low:
                         raise FatalError(
-                            f"{topic}[{partition}]: the snapshot ends at offset {offset}, the oldest record left is {low}: retention passed what this "
-                            "lane wrote, so it cannot know which ids are there; raise the topic's retention and start under a new pipeline name "
+                            f"{topic}[{partition}]: the snapshot ends at offset {offset}, the oldest record left is {low}: retention passed what "
+                            "this lane wrote, so it cannot know which ids are there; raise the topic's retention and start under a new pipeline name "
                             "with a backfill"
                         )
                     if offset < high:

@@ -125,9 +125,7 @@ class SourceConfig(Section):
     batch_rows_max: int = Field(default=4_096, ge=1, le=65_536, description="Rows of one batch at most.")
     linger_ms: int = Field(default=20, ge=0, le=10_000, description="How long a batch waits to fill.")
     start: Annotated[StartEarliest | StartLatest | StartTimestamp, Field(discriminator="type")] = StartEarliest()
-    idle_ms: int = Field(
-        default=5_000, ge=100, le=3_600_000, description="After so long without a record a partition holds the others back no more."
-    )
+    idle_ms: int = Field(default=5_000, ge=100, le=3_600_000, description="After so long without a record a partition holds the others back no more.")
     rows_in_flight_max: int = Field(default=50_000, ge=1, le=10_000_000, description="Rows between source and sinks at most.")
     source_lanes: int = Field(default=1, ge=1, le=64, description="Consumers that read side by side.")
 

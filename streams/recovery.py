@@ -152,8 +152,8 @@ class RecoveryDirectory:
         ]
         if then.policy != now.policy and not self.stopped_cleanly:
             problems.append(
-                f"recovery.dir {self.path}: the policy changed from {then.policy} to {now.policy} while events were in flight; run once more with the "
-                f"old policy ({self.path}/policies/{then.policy}.yaml) and stop it in order (SIGTERM), then start with the new one"
+                f"recovery.dir {self.path}: the policy changed from {then.policy} to {now.policy} while events were in flight; run once more "
+                f"with the old policy ({self.path}/policies/{then.policy}.yaml) and stop it in order (SIGTERM), then start with the new one"
             )
         if problems:
             raise ConfigError(*problems)

@@ -240,6 +240,6 @@ def _trace(headers: Headers | None) -> str | None:
 
 def _lost(topic: str, partition: int, offset: int, low: int, high: int) -> str:
     return (
-        f"{topic}[{partition}]: must go on at offset {offset}, but the topic holds {low} to {high} only: retention or a deleted topic took records that "
-        "were not processed. Nothing was skipped. Restore the topic, or start under a new pipeline name with source.start set"
+        f"{topic}[{partition}]: must go on at offset {offset}, but the topic holds {low} to {high} only: retention or a deleted topic took "
+        "records that were not processed. Nothing was skipped. Restore the topic, or start under a new pipeline name with source.start set"
     )

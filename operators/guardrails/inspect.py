@@ -91,9 +91,7 @@ class Inspect:
         has_raw = batch.get_column("raw_hits").null_count() < batch.height
         if not has_raw and not any(test.any() for test in tests):
             return Outcome(batch.with_columns(pl.lit(None, dtype=pl.List(pl.String)).alias("hits")))
-        found = [
-            pl.DataFrame({_ROW: test.fill_null(False).arg_true(), _HIT: test.name}, schema={_ROW: pl.UInt32, _HIT: pl.String}) for test in tests
-        ]
+        found = [pl.DataFrame({_ROW: test.fill_null(False).arg_true(), _HIT: test.name}, schema={_ROW: pl.UInt32, _HIT: pl.String}) for test in tests]
         hits = pl.concat([*found, self._raw_hits(batch)]).unique().group_by(_ROW).agg(pl.col(_HIT).sort().alias("hits"))
         column = pl.select(pl.int_range(batch.height, dtype=pl.UInt32).alias(_ROW)).join(hits, on=_ROW, how="left", maintain_order="left")
         return Outcome(batch.with_columns(column.get_column("hits").cast(pl.List(pl.String))))

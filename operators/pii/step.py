@@ -1,8 +1,8 @@
 """The step ``mask``: after it no column of an event holds a raw personal value.
 
 Content columns (JSON text) are masked leaf by leaf, identifiers and names in which personal data is found become keyed hashes, the user id is
-handled as the policy says. Rules that need the unmasked value see the raw leaves here, and only their ids leave. A record that cannot be masked with certainty is
-dead-lettered, never passed on.
+handled as the policy says. Rules that need the unmasked value see the raw leaves here, and only their ids leave. A record that cannot be
+masked with certainty is dead-lettered, never passed on.
 """
 
 from __future__ import annotations

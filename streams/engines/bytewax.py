@@ -3,8 +3,8 @@
     source lane (poll, front steps)  --lane batches-->  lane (keyed steps, sink writers)
 
 A source lane is a Bytewax source partition, a lane is a Bytewax sink partition; their numbers are fixed, so any number of workers can resume. The
-snapshot of an epoch holds, for each source lane, its offsets and watermarks, and for each lane the manifest of its state, its marks and the positions of its
-sinks. The commit of an epoch goes:
+snapshot of an epoch holds, for each source lane, its offsets and watermarks, and for each lane the manifest of its state, its marks and the
+positions of its sinks. The commit of an epoch goes:
 
 1. every source lane closes the epoch and hands in its offsets;
 2. each lane folds what was polled in the epoch and flushes its writers: all outputs are durable;
