@@ -34,7 +34,6 @@ from streams.summary import RunSummary, summary_of
 from streams.telemetry import Telemetry
 from streams.topology import Topology
 
-
 #: Allocations before a young collection, young collections before a middle one, middle ones before a full one.
 _COLLECT_EVERY: Final = (100_000, 20, 100)
 
