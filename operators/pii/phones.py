@@ -116,12 +116,16 @@ class PhoneFinder:
         return live, tries
 
     def _possible(self, part: str) -> int:
-        """Regions that could accept a slice with other characters: its digits with and without an extension, letters as on a keypad."""
+        """Regions that could accept a slice with other characters: its digits with and without an extension, letters as on a keypad.
+
+        Source: the order of steps in ``phonenumbers.parse``.
+        """
         if "+" in part or "\uff0b" in part:
             return self._filter.everywhere
-        _, number = phonenumberutil._maybe_strip_extension(part)
+        trimmed = phonenumberutil._extract_possible_number(part)
+        _, number = phonenumberutil._maybe_strip_extension(trimmed)
         normal = phonenumberutil._normalize
-        return self._filter.regions(normal(number)) | self._filter.regions(normal(part))
+        return self._filter.regions(normal(number)) | self._filter.regions(normal(trimmed))
 
     def _sliced(self, candidate: str) -> tuple[list[_Slice], int]:
         """The slices that ``PhoneNumberMatcher`` tries, and the number of tries; both depend only on where the digits are."""

@@ -86,6 +86,12 @@ def test_extension_labels_between_few_digits_make_the_same_numbers(finder: Phone
     assert unequal(finder, presidio, [source.labelled() for _ in range(1_500)]) == []
 
 
+@pytest.mark.parametrize("text", ["732, INT08773842094", "731, int0292155", "(7205\n4699033713x988786//x7185345414 int 057 int é", "0575int 6703"])
+def test_texts_that_broke_the_digit_filter_once_have_the_same_numbers(finder: PhoneFinder, presidio: PhoneRecognizer, text: str) -> None:
+    assert slow(presidio, text)
+    assert unequal(finder, presidio, [text]) == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(100, 104))
 def test_many_hard_texts_have_the_same_numbers(finder: PhoneFinder, presidio: PhoneRecognizer, seed: int) -> None:
