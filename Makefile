@@ -7,7 +7,7 @@ ARGS ?=
 LOCKS := core dev $(filter-out core dev,$(basename $(notdir $(wildcard requirements/*.in))))
 UV_COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock"
 
-.PHONY: help setup demo test test-all lint format lock
+.PHONY: help setup demo test test-all bench bench-full lint format lock
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -23,6 +23,18 @@ test: lint ## lint, then every test that takes seconds: the answer in under 15 m
 
 test-all: lint ## lint, then every test, the long ones too
 	$(BIN)/pytest $(ARGS)
+
+bench: setup ## measure in short runs (about 15 minutes): end to end, peers, each stage; writes benchmarks/results.md
+	$(BIN)/python -m benchmarks.end_to_end capacity latency costs memory --quick
+	$(BIN)/python -m benchmarks.peer_runs --quick
+	$(BIN)/python -m benchmarks.stages --quick
+	$(BIN)/python -m benchmarks.report
+
+bench-full: setup ## measure in long runs (about two hours, on a quiet machine); writes benchmarks/results.md
+	$(BIN)/python -m benchmarks.end_to_end capacity latency costs memory
+	$(BIN)/python -m benchmarks.peer_runs
+	$(BIN)/python -m benchmarks.stages
+	$(BIN)/python -m benchmarks.report
 
 lint: setup ## check style, format, types and the direction of imports
 	$(BIN)/ruff check .

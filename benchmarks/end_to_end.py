@@ -274,7 +274,7 @@ def run_costs(on: Servers, given: argparse.Namespace) -> None:
         "2 lanes, 2 workers, snapshot each 60 s": {"pipeline": {"lanes": 2, "workers": 2}, "recovery": {"epoch_interval_ms": 60_000}},
     }
     rows = []
-    for name in given.corpora:
+    for name in given.corpora[:1] if given.quick else given.corpora:
         found = capacities(on, name, variants, given.runs, given.seconds)
         first = statistics.median(one.events_s for one in next(iter(found.values())))
         for label, runs in found.items():
@@ -287,7 +287,7 @@ def run_costs(on: Servers, given: argparse.Namespace) -> None:
 def run_memory(on: Servers, given: argparse.Namespace, settings: Settings, rates: Mapping[str, float]) -> None:
     """Measures resident memory over minutes."""
     rows = []
-    for name in given.corpora:
+    for name in given.corpora[:1] if given.quick else given.corpora:
         samples: list[tuple[float, float]] = []
 
         def watch(running: Running, samples: list[tuple[float, float]] = samples) -> None:
@@ -318,10 +318,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--lanes", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rate", type=float, help="capacity to take for latency and memory where capacity is not measured")
-    parser.add_argument("--quick", action="store_true", help="one run of 10 s each, 20 s of latency")
+    parser.add_argument("--quick", action="store_true", help="one run of 10 s each, 20 s of latency; costs and memory on the first corpus only")
     given = parser.parse_args(arguments)
     if given.quick:
-        given.runs, given.seconds, given.latency_seconds, given.minutes = 1, 10.0, 25.0, 1.0
+        given.runs, given.seconds, given.latency_seconds, given.minutes = 1, 10.0, 30.0, 1.0
     settings: Settings = {"pipeline": {"lanes": given.lanes, "workers": given.workers}}
     with servers() as on:
         rates = run_capacity(on, given, settings) if "capacity" in given.modes else {}

@@ -41,7 +41,7 @@ _WARM_UP_S = 5.0
 _METADATA_DEADLINE_S = 10.0
 _COMPARED = 300
 #: Records kept ready, by masker: more than the fastest peer takes in a minute.
-_READY = {"presidio": 60_000, "headrace": 900_000}
+_READY = {"presidio": 60_000, "headrace": 500_000}
 
 
 @dataclass(frozen=True, slots=True)
