@@ -1,3 +1,10 @@
-"""Loads the fixtures that every kind of test may ask for."""
+"""Loads the fixtures that every kind of test may ask for, and knows the options of all."""
+
+import pytest
 
 pytest_plugins = ["tests.fixtures.parts", "tests.fixtures.deployment"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds what a command line may say beside pytest's own options."""
+    parser.addoption("--update-golden", action="store_true", help="write what tests/golden expects anew; read the difference before you commit it")

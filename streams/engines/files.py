@@ -24,7 +24,7 @@ from streams.summary import RunSummary, summary_of
 from streams.telemetry import Telemetry
 from streams.topology import Topology
 
-_BATCH_ROWS: Final = 2_048
+_BATCH_ROWS_MAX: Final = 2_048
 _DEADLINE_S: Final = 60.0
 
 #: A field that only one shape has tells the topic of a line that does not name one.
@@ -34,7 +34,7 @@ _DECODE: Final = msgspec.json.Decoder(_Object).decode
 _ENCODE: Final = msgspec.json.Encoder().encode
 
 
-def run_files(topology: Topology, input_path: Path, sink: Sink, telemetry: Telemetry) -> RunSummary:
+def run_files(topology: Topology, input_path: Path, sink: Sink, telemetry: Telemetry, batch_rows_max: int = _BATCH_ROWS_MAX) -> RunSummary:
     """Runs a JSONL file through the topology and gives the counts.
 
     Args:
@@ -42,6 +42,7 @@ def run_files(topology: Topology, input_path: Path, sink: Sink, telemetry: Telem
         input_path: The JSONL file.
         sink: Where outputs go.
         telemetry: Counts.
+        batch_rows_max: Lines of one batch at most. Changes nothing but how often a window is revised on the way.
 
     Raises:
         ConfigError: The input cannot be read, or a line does not tell its topic.
@@ -51,7 +52,7 @@ def run_files(topology: Topology, input_path: Path, sink: Sink, telemetry: Telem
     lanes = [Lane(topology, partitions, telemetry) for _ in range(topology.lanes)]
     writers = [sink.open_lane(number, topology.lanes, sink.begin()) for number in range(topology.lanes)]
     try:
-        for raw in _batches(input_path, topology):
+        for raw in _batches(input_path, topology, batch_rows_max):
             for lane, writer, batch in zip(lanes, writers, intake.take(raw), strict=True):
                 _count(telemetry, sink.name, writer.write(lane.apply([batch]), _DEADLINE_S))
         for lane, writer in zip(lanes, writers, strict=True):
@@ -62,7 +63,7 @@ def run_files(topology: Topology, input_path: Path, sink: Sink, telemetry: Telem
     return summary_of(telemetry, sink.name)
 
 
-def _batches(path: Path, topology: Topology) -> Iterator[pl.DataFrame]:
+def _batches(path: Path, topology: Topology, batch_rows_max: int) -> Iterator[pl.DataFrame]:
     """Gives the file as RAW frames."""
     if not path.is_file():
         raise ConfigError(f"--input {path}: no such file")
@@ -76,7 +77,7 @@ def _batches(path: Path, topology: Topology) -> Iterator[pl.DataFrame]:
             topic, value = _topic_of(value, f"{path}:{number}", offsets)
             rows.append((topic, 0, offsets[topic], None, None, value, None))
             offsets[topic] += 1
-            if len(rows) == _BATCH_ROWS:
+            if len(rows) == batch_rows_max:
                 yield pl.DataFrame(rows, schema=RAW, orient="row")
                 rows = []
     if rows:

@@ -175,6 +175,7 @@ def _malformed(made: Planted) -> None:
         made.dead("field_missing", "agent_events", line({**texts, "event_id": None}))
         made.dead("type_mismatch", "agent_events", line({**texts, "input_tokens": new("a count"), "event_id": new("id of a mismatch")}))
         made.dead("number_out_of_range", "agent_events", line({**texts, "input_tokens": -1}))
+        made.dead("number_not_finite", "agent_events", line({**texts, "cost_usd": "@"}).replace(b'"@"', b"1e999"))
         made.dead("timestamp_invalid", "agent_events", line({**texts, "timestamp": new("a timestamp")}))
         made.dead("record_oversized", "agent_events", line({**texts, "event_id": new("an id too long") + "x" * 600}))
         made.dead("nesting_too_deep", "agent_events", line({"input_data": json.loads("[" * 80 + json.dumps(new("deep down")) + "]" * 80)}))
