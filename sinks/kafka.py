@@ -241,9 +241,12 @@ class KafkaLane:
         name, keys = topic.name, frame[topic.key_column]
         partitions = output_partitions(keys, self._sink.partitions[name], self._lane, self._lane_count)
         traces = frame[TRACE_HEADER].to_list() if TRACE_HEADER in frame.columns else [None] * len(ids)
+        # A partition keeps the order, so the report of its last record tells the offset after all of them.
+        last = dict(zip(partitions, ids, strict=True))
         rows = zip(self._sink.encode(name, frame), keys.to_list(), partitions, ids, traces, strict=True)
-        produce, delivered = self._producer.produce, self._delivered
+        produce = self._producer.produce
         for value, key, partition, row_id, trace in rows:
+            delivered = self._delivered if last[partition] == row_id else None
             headers: list[tuple[str, str | bytes | None]] = [(ID_HEADER, row_id)]
             if trace is not None:
                 headers.append((TRACE_HEADER, trace))

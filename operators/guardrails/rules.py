@@ -77,6 +77,15 @@ def _problems(policy_id: str, looked_for: Sequence[tuple[str, str, str]]) -> lis
     return problems or [f"policy {policy_id}: the rules are too many for one scan; shorten the expressions with long counted repeats"]
 
 
+_TOKEN: Final = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", re.DOTALL)
+_QUOTED: Final = {"^": '(?:^|")', "\\A": '(?:^|")', "$": '(?:$|")', "\\z": '(?:$|")', "\\Z": '(?:$|")'}
+
+
+def _within_quotes(expression: str) -> str:
+    """The expression for a text inside a JSON text: where it asks for the beginning or the end, a quote will do."""
+    return "".join(_QUOTED.get(token, token) for token in _TOKEN.findall(expression))
+
+
 class RawRules:
     """The raw-value rules of a policy, for use inside ``mask``.
 
@@ -101,12 +110,35 @@ class RawRules:
             self._database = _compiled([_CONTROLS, *(expression for _, _, expression in looked_for)])
         except hyperscan.error:
             raise ConfigError(*_problems(policy.id, looked_for)) from None
+        leaves = [expression for _, _, expression in looked_for]
+        quoted = [other for expression in leaves if (other := _within_quotes(expression)) != expression]
+        self._quoted = _compiled(quoted) if quoted else None
         self._rule_of = ["", *(rule_id for rule_id, _, _ in looked_for)]
         self.rule_ids = tuple(dict.fromkeys(self._rule_of[1:]))
         self._matched: list[int] = []
 
     def _on_match(self, index: int, _start: int, _end: int, _flags: int, _context: object) -> None:
         self._matched.append(index)
+
+    def surely_quiet(self, documents: Sequence[str]) -> list[bool]:
+        """Says of JSON texts whether surely no leaf of theirs breaks a rule; False says nothing.
+
+        A leaf stands in its text as it is, between quotes or other characters that are no word characters. So an expression that matches in the leaf
+        matches in the text, where it asks for a quote instead of the leaf's beginning or end.
+
+        Args:
+            documents: JSON texts in ASCII, without backslashes.
+        """
+        matched, on_match = self._matched, self._on_match
+        quiet = []
+        for document in documents:
+            matched.clear()
+            data = document.encode("ascii")
+            self._database.scan(data, match_event_handler=on_match)
+            if not matched and self._quoted is not None:
+                self._quoted.scan(data, match_event_handler=on_match)
+            quiet.append(not matched)
+        return quiet
 
     def __call__(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
         """Gives, for each text, the ids of the rules that hit, sorted.

@@ -96,6 +96,10 @@ class Recogniser:
                 failure = "a finding has no token"
         raise MaskingFailed(f"pii.recognise: every pattern must finish on every text, but {failure}; reject the record or raise the limit")
 
+    def could_find(self, texts: Sequence[str]) -> list[bool]:
+        """Whether the gate is open for some pattern: where it is not, ``spans`` gives nothing. Texts without lone surrogates."""
+        return [mask != 0 for mask in self._gate.masks(texts)]
+
     def _bits(self, entities: frozenset[str]) -> int:
         """The mask of the gate's patterns of some entities."""
         return sum(1 << index for index, (part, _) in enumerate(self._steps) if part.entity in entities)

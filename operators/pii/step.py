@@ -63,18 +63,20 @@ class Mask:
     name = "mask"
 
     def __init__(self, policy: Policy, hash_key: bytes) -> None:
-        self._masker = TextMasker(mask_spec(policy, hash_key), RawRules(policy))
+        self._masker = TextMasker(mask_spec(policy, hash_key), rules := RawRules(policy), rules.surely_quiet)
         self._user_id = policy.pii.user_id
         self._key = blake2b(hash_key, digest_size=32, person=b"headrace-user").digest()
 
     def __call__(self, batch: pl.DataFrame) -> Outcome:
         """Masks one batch; rows that cannot be masked are dead with the code of what failed."""
         height = batch.height
-        # One call for all columns: a leaf that stands in several is looked at once.
-        masked = self._masker.mask_json([text for column in CONTENT for text in batch[column].to_list()])
-        failures = {at % height: error for at, error in masked.failures.items()}
-        columns = [pl.Series(column, masked.values[i * height : (i + 1) * height], dtype=pl.String) for i, column in enumerate(CONTENT)]
-        batch = self._with_masked_ids(batch.with_columns(columns + _found(masked, height)), failures)
+        # One call for all columns: a leaf that stands in several is looked at once. Most columns of most rows are null.
+        held = [batch[column].is_not_null().arg_true() for column in CONTENT]
+        masked = self._masker.mask_json([text for column in CONTENT for text in batch[column].drop_nulls().to_list()])
+        places = [(column, row) for column, rows in zip(CONTENT, held, strict=True) for row in rows.to_list()]
+        failures = {places[at][1]: error for at, error in masked.failures.items()}
+        columns = _columns(batch, held, masked)
+        batch = self._with_masked_ids(batch.with_columns(columns + _found(masked, places, height)), failures)
         rejected = NO_DEAD
         if failures:
             batch, rejected = _without(batch, failures)
@@ -124,28 +126,39 @@ class Mask:
         return raw.replace_strict(distinct, hashes, default=None, return_dtype=pl.String)
 
 
-def _found(masked: MaskedTexts, height: int) -> list[pl.Series]:
+def _columns(batch: pl.DataFrame, held: list[pl.Series], masked: MaskedTexts) -> list[pl.Series]:
+    """Gives the content columns with the masked texts in their rows."""
+    columns = []
+    start = 0
+    for column, rows in zip(CONTENT, held, strict=True):
+        texts = pl.Series(column, masked.values[start : start + len(rows)], dtype=pl.String)
+        start += len(rows)
+        columns.append(texts if len(rows) == batch.height else batch[column].scatter(rows, texts))
+    return columns
+
+
+def _found(masked: MaskedTexts, texts: list[tuple[str, int]], height: int) -> list[pl.Series]:
     """Gives the columns of ``schemas.events.MASKED``."""
     # Equal texts share one result, so their places are written once.
-    written: dict[tuple[int, int], str] = {}
+    written: dict[tuple[str, int], str] = {}
     places: dict[int, list[str]] = {}
     counts = [0] * height
     rules: list[list[str]] = [[] for _ in range(height)]
     for at, hits in enumerate(masked.hits):
         if hits:
-            column, row = divmod(at, height)
+            column, row = texts[at]
             text = written.get((column, id(hits)))
             if text is None:
-                text = _ENCODE([(hit.entity, CONTENT[column], hit.path, round(hit.score, 4)) for hit in hits]).decode()[1:-1]
+                text = _ENCODE([(hit.entity, column, hit.path, round(hit.score, 4)) for hit in hits]).decode()[1:-1]
                 written[column, id(hits)] = text
             places.setdefault(row, []).append(text)
             counts[row] += len(hits)
     for at, broken in enumerate(masked.rules):
         if broken:
-            rules[at % height].extend(broken)
-    texts = [f"[{','.join(places[row])}]" if row in places else None for row in range(height)]
+            rules[texts[at][1]].extend(broken)
+    lists = [f"[{','.join(places[row])}]" if row in places else None for row in range(height)]
     return [
-        pl.Series("masked", texts, dtype=pl.String),
+        pl.Series("masked", lists, dtype=pl.String),
         pl.Series("masked_count", counts, dtype=pl.Int64),
         pl.Series("raw_hits", [sorted(set(of_row)) if of_row else None for of_row in rules], dtype=pl.List(pl.String)),
     ]
