@@ -1,12 +1,14 @@
-"""The peer on Faust: an agent over a stream, one record at a time, Kafka to Kafka, at least once, windows in a table with its changelog topic.
+"""The peer on Faust: an agent over a stream, one record at a time, Kafka to Kafka, at least once.
 
-Faust's own windowed tables expire by the wall clock, and a closing window cannot see its value; so the table holds each agent's open windows, and
-event time closes them.
+Faust's windowed tables expire by the wall clock, and a closing window cannot see its value; its plain tables stopped after the rebalance that a
+second worker causes (0.15.3: recovery waited for events of empty changelog partitions). So open windows stand in plain memory and event time closes
+them: less than the other peers do, to its advantage.
 """
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from typing import Any
 
 import faust
@@ -34,7 +36,7 @@ def main() -> None:
     source = app.topic(places.source, value_type=bytes, value_serializer="raw", key_serializer="raw")
     events = app.topic(places.events, value_serializer="raw", key_serializer="raw")
     metrics = app.topic(places.metrics, value_serializer="raw", key_serializer="raw")
-    open_windows = app.Table("open_windows", default=dict, partitions=_PARTITIONS, key_type=str, value_type=dict)
+    open_windows: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
 
     @app.agent(source)
     async def enrich(stream: Any) -> None:
@@ -43,11 +45,9 @@ def main() -> None:
             await events.send(key=key, value=json.dumps(event, ensure_ascii=False).encode())
             agent, start = event["agent_id"], event["timestamp"] // WINDOW_MS * WINDOW_MS
             windows = open_windows[agent]
-            windows[str(start)] = fold(windows.get(str(start)) or empty_window(), event)
-            for closed in [one for one in windows if int(one) + WINDOW_MS + GRACE_MS <= event["timestamp"]]:
-                metric = summary(agent, int(closed), windows.pop(closed))
-                await metrics.send(key=key, value=json.dumps(metric).encode())
-            open_windows[agent] = windows
+            windows[start] = fold(windows.get(start) or empty_window(), event)
+            for closed in [one for one in windows if one + WINDOW_MS + GRACE_MS <= event["timestamp"]]:
+                await metrics.send(key=key, value=json.dumps(summary(agent, closed, windows.pop(closed))).encode())
 
     faust.Worker(app, loglevel="warning").execute_from_commandline()
 
