@@ -19,6 +19,7 @@ from schemas.errors import ConfigError
 from streams.config_file import Path as KeyPath
 from streams.config_file import YamlDocument, read_yaml
 from streams.config_sections import (
+    CacheConfig,
     Config,
     ConfluentRegistryConfig,
     FileRegistryConfig,
@@ -42,6 +43,7 @@ from streams.config_sections import (
 from streams.hash_key import hash_key_of
 
 __all__ = [
+    "CacheConfig",
     "Config",
     "ConfluentRegistryConfig",
     "FileRegistryConfig",
@@ -68,7 +70,7 @@ ENV_PREFIX: Final = "HEADRACE_"
 #: Variables with the prefix that are not configuration keys.
 ENV_RESERVED: Final = frozenset({"HEADRACE_CONFIG"})
 
-_PATHS: Final[tuple[KeyPath, ...]] = (("pipeline", "policy"), ("recovery", "dir"), ("registry", "path"), ("privacy", "key_file"))
+_PATHS: Final[tuple[KeyPath, ...]] = (("pipeline", "policy"), ("recovery", "dir"), ("registry", "path"), ("privacy", "key_file"), ("cache", "dir"))
 
 
 def load_config(path: Path | None = None, environ: Mapping[str, str] | None = None, overrides: Mapping[str, object] | None = None) -> Config:
@@ -154,7 +156,7 @@ def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
     for section, key in _PATHS:
         part = values.get(section)
         if isinstance(part, dict) and isinstance(part.get(key), str):
-            part[key] = folder / part[key]
+            part[key] = folder / Path(part[key]).expanduser()
 
 
 def _structured(text: str) -> object:

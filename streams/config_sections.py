@@ -230,6 +230,12 @@ class SinkConfig(Section):
     retry: RetryConfig = RetryConfig()
 
 
+class CacheConfig(Section):
+    """What only saves time; may be deleted at any moment."""
+
+    dir: Path = Field(default=Path("~/.cache/headrace"), description="Where compiled expressions are kept, so that a start takes no compiling.")
+
+
 class TestingConfig(Section):
     """Switches that only the kill tests set."""
 
@@ -252,6 +258,7 @@ class Config(Section):
     limits: LimitsConfig = LimitsConfig()
     sink: SinkConfig = SinkConfig()
     testing: TestingConfig = TestingConfig()
+    cache: CacheConfig = CacheConfig()
 
     def require_kafka(self) -> KafkaConfig:
         """Gives the kafka part, or a ConfigError that says how to name one."""

@@ -15,6 +15,7 @@ from schemas.codec.decode import DecodeSettings
 from schemas.limits import Limits
 from schemas.registry import SchemaRegistry
 from schemas.topics import INPUTS, OUTPUTS
+from streams.compiled import CompiledDirectory
 from streams.config import Config
 from streams.topology import Topology
 
@@ -39,7 +40,7 @@ def build_topology(config: Config, policy: Policy, hash_key: bytes, registry: Sc
                 limits=Limits(limits.record_bytes_max, limits.nesting_depth_max, limits.future_skew_ms_max),
             )
         ),
-        Mask(policy, hash_key),
+        Mask(policy, hash_key, CompiledDirectory(config.cache.dir.expanduser())),
         Inspect(policy),
     )
     keyed: tuple[Step, ...] = (

@@ -15,6 +15,7 @@ import hyperscan
 
 from governance.policy import AnyRule, DomainsRule, PhrasesRule, Policy, SecretsRule
 from operators.guardrails.fold import readings
+from operators.multipattern import CompiledStore, multipattern
 from schemas.errors import ConfigError
 
 #: Between the words of a phrase: nothing (invisible separators are removed) or anything that is neither letter nor digit.
@@ -53,12 +54,8 @@ def _expressions(rule: AnyRule) -> Iterator[tuple[str, str]]:
         yield from ((f"pattern '{pattern.name}'", pattern.regex) for pattern in rule.patterns)
 
 
-def _compiled(expressions: Sequence[str]) -> hyperscan.Database:
-    database = hyperscan.Database()
-    count = len(expressions)
-    database.compile(
-        expressions=[expression.encode("utf-8") for expression in expressions], ids=list(range(count)), elements=count, flags=[_FLAGS] * count
-    )
+def _compiled(expressions: Sequence[str], store: CompiledStore | None = None) -> hyperscan.Database:
+    database: hyperscan.Database = multipattern({index: expression.encode("utf-8") for index, expression in enumerate(expressions)}, _FLAGS, store)
     return database
 
 
@@ -93,6 +90,7 @@ class RawRules:
 
     Args:
         policy: Its domains, phrases and secrets rules are compiled; the others need no raw value.
+        store: Where compiled databases are kept.
 
     Raises:
         ConfigError: An expression cannot be matched in linear time.
@@ -104,15 +102,15 @@ class RawRules:
         [(), ('injection.override',), ('domains.exfiltration',)]
     """
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, store: CompiledStore | None = None) -> None:
         looked_for = [(rule.id, what, expression) for rule in policy.rules for what, expression in _expressions(rule)]
         try:
-            self._database = _compiled([_CONTROLS, *(expression for _, _, expression in looked_for)])
+            self._database = _compiled([_CONTROLS, *(expression for _, _, expression in looked_for)], store)
         except hyperscan.error:
             raise ConfigError(*_problems(policy.id, looked_for)) from None
         leaves = [expression for _, _, expression in looked_for]
         quoted = [other for expression in leaves if (other := _within_quotes(expression)) != expression]
-        self._quoted = _compiled(quoted) if quoted else None
+        self._quoted = _compiled(quoted, store) if quoted else None
         self._rule_of = ["", *(rule_id for rule_id, _, _ in looked_for)]
         self.rule_ids = tuple(dict.fromkeys(self._rule_of[1:]))
         self._matched: list[int] = []

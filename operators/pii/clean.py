@@ -8,20 +8,20 @@ examined written out). Three of four texts of agents pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
 
-import hyperscan
 import msgspec
 
+from operators.pii.key_names import KeyNames
 from operators.pii.recognise import Recogniser
 
 #: Says of JSON texts (ASCII, without backslash) whether surely no leaf of it breaks a rule.
 QuietHook = Callable[[list[str]], list[bool]]
 
-_FLAGS: Final = hyperscan.HS_FLAG_CASELESS | hyperscan.HS_FLAG_SINGLEMATCH
-_BETWEEN: Final = "[_ -]*"
-_EXPONENT: Final = rb"[:,\[ ]-?[0-9]+(?:\.[0-9]+)?e[+-]?[0-9]"
+_KEYS: Final = re.compile(r'"([^"]*)"\s*:').findall
+_EXPONENT: Final = re.compile(r"(?:^|[:,\[\s])-?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]").search
 _ENCODE: Final = msgspec.json.Encoder().encode
 _DECODE: Final = msgspec.json.Decoder().decode
 
@@ -31,45 +31,34 @@ class CleanTexts:
 
     Args:
         recogniser: Its gate is asked.
-        keys: Keys whose values are personal, as a policy names them.
+        keys: Keys whose values are personal.
         depth_max: How deep JSON may be nested.
         quiet: The rules' word; None where no rule looks at raw leaves.
     """
 
-    def __init__(self, recogniser: Recogniser, keys: Iterable[str], depth_max: int, quiet: QuietHook | None) -> None:
+    def __init__(self, recogniser: Recogniser, keys: KeyNames, depth_max: int, quiet: QuietHook | None) -> None:
         self._recogniser = recogniser
+        self._keys = keys
         self._depth_max = depth_max
         self._quiet = quiet
-        expressions = [_EXPONENT, *map(_key_expression, keys)]
-        count = len(expressions)
-        self._keys: Any = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-        self._keys.compile(expressions=expressions, ids=list(range(count)), elements=count, flags=[_FLAGS] * count)
 
     def among(self, texts: Sequence[str]) -> set[str]:
         """Gives those of the JSON texts in which nothing is masked and no rule is broken; of the others nothing is said."""
         plain = [text for text in texts if text.isascii() and "\\" not in text]
-        shut = [text for text, could in zip(plain, self._recogniser.could_find(plain), strict=True) if not could]
+        shut = [text for text, could in zip(plain, self._recogniser.gated(plain), strict=True) if not could]
         keyless = [text for text in shut if not self._has_key(text) and self._is_plain(text)]
         if self._quiet is None:
             return set(keyless)
         return {text for text, quiet in zip(keyless, self._quiet(keyless), strict=True) if quiet}
 
     def _has_key(self, text: str) -> bool:
-        found: list[int] = []
-        self._keys.scan(text.encode(), match_event_handler=lambda index, *_: found.append(index))
-        return bool(found)
+        return ":" in text and any(self._keys.entity(key) is not None for key in _KEYS(text))
 
     def _is_plain(self, text: str) -> bool:
-        """Whether it is compact JSON, not too deep, in which no key stands twice: written again it is as long as it was."""
-        if text.count("{") + text.count("[") > self._depth_max:
+        """Whether it is compact JSON, not too deep, without exponents, in which no key stands twice: written again it is as long as it was."""
+        if text.count("{") + text.count("[") > self._depth_max or _EXPONENT(text) is not None:
             return False
         try:
             return len(_ENCODE(_DECODE(text))) == len(text)
         except msgspec.DecodeError:
             return False
-
-
-def _key_expression(key: str) -> bytes:
-    """A quoted word that ``KeyNames`` would take for the key: case, ``_``, ``-`` and spaces do not count."""
-    letters = [f"\\x{ord(char):02x}" for char in key.lower() if char not in "_- " and char.isascii()]
-    return f'"{_BETWEEN}{_BETWEEN.join(letters)}{_BETWEEN}"'.encode()

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import hyperscan
 
+from operators.multipattern import CompiledStore, multipattern
 from operators.pii.fold import fold_table
 from operators.pii.superset import superset
 from schemas.errors import ConfigError
@@ -44,12 +45,13 @@ class Gate:
 
     Args:
         patterns: One for each bit of the masks, from the lowest.
+        store: Where compiled databases are kept.
     """
 
-    def __init__(self, patterns: Sequence[GatePattern]) -> None:
+    def __init__(self, patterns: Sequence[GatePattern], store: CompiledStore | None = None) -> None:
         self._table = fold_table()
-        self._ascii, self._ascii_always = _compiled([p.ascii_text for p in patterns], 0)
-        self._folded, self._folded_always = _compiled([p.folded_text for p in patterns], hyperscan.HS_FLAG_UTF8)
+        self._ascii, self._ascii_always = _compiled([p.ascii_text for p in patterns], 0, store)
+        self._folded, self._folded_always = _compiled([p.folded_text for p in patterns], hyperscan.HS_FLAG_UTF8, store)
 
     def masks(self, texts: Sequence[str]) -> list[int]:
         """For each text (without lone surrogates) the patterns that could match: bit ``n`` stands for pattern ``n``."""
@@ -75,24 +77,21 @@ class Gate:
         return masks
 
 
-def _compiled(expressions: Sequence[str | None], flag: int) -> tuple[Any, int]:
+def _compiled(expressions: Sequence[str | None], flag: int, store: CompiledStore | None) -> tuple[Any, int]:
     """A database of the expressions, and the mask of those that it cannot hold: they are open always."""
     held = {index: expression.encode() for index, expression in enumerate(expressions) if expression is not None}
     try:
-        database = _database(held, flag)
+        database = _database(held, flag, store)
     except hyperscan.error:
         held = {index: expression for index, expression in held.items() if _fits(expression, flag)}
-        database = _database(held, flag)
+        database = _database(held, flag, store)
     return database, sum(1 << index for index in range(len(expressions)) if index not in held)
 
 
-def _database(held: Mapping[int, bytes], flag: int) -> Any:
+def _database(held: Mapping[int, bytes], flag: int, store: CompiledStore | None = None) -> Any:
     if not held:
         raise ConfigError("pii: no recogniser has a pattern that the gate can hold; keep at least one of Presidio's")
-    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-    flags = [_FLAGS | flag] * len(held)
-    database.compile(expressions=list(held.values()), ids=list(held), elements=len(held), flags=flags)
-    return database
+    return multipattern(held, _FLAGS | flag, store)
 
 
 def _fits(expression: bytes, flag: int) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
+from operators.multipattern import CompiledStore
 from operators.pii.clean import CleanTexts, QuietHook
 from operators.pii.key_names import KEY_ENTITIES, KeyNames
 from operators.pii.leaf_masking import CLEAN_LEAF, LeafMasker, MaskedLeaf
@@ -123,21 +124,23 @@ class TextMasker:
         raw_hook: Sees the raw leaves; only the ids that it answers leave the masker.
         quiet_hook: Says of whole JSON texts whether the raw hook has surely nothing to say of their leaves. With a raw hook and without this one
             every text is taken apart.
+        store: Where compiled databases are kept.
 
     Raises:
         ConfigError: The spec, or an installed library, is not what the recogniser can work with.
     """
 
-    def __init__(self, spec: MaskSpec, raw_hook: RawHook | None = None, quiet_hook: QuietHook | None = None) -> None:
+    def __init__(
+        self, spec: MaskSpec, raw_hook: RawHook | None = None, quiet_hook: QuietHook | None = None, store: CompiledStore | None = None
+    ) -> None:
         self._actions = spec.actions
-        self._recogniser = recogniser = Recogniser(spec.recogniser)
+        self._recogniser = recogniser = Recogniser(spec.recogniser, store)
         self._raw_hook = raw_hook
         self._id_entities = spec.id_entities
         self._depth_max = spec.nesting_depth_max
         self._keys = KeyNames({key: entity for key, entity in spec.keys.items() if spec.actions.of(entity) is not Action.KEEP})
-        masked_keys = [key for key, entity in spec.keys.items() if spec.actions.of(entity) is not Action.KEEP]
         can_tell = raw_hook is None or quiet_hook is not None
-        self._clean = CleanTexts(recogniser, masked_keys, spec.nesting_depth_max, quiet_hook) if can_tell else None
+        self._clean = CleanTexts(recogniser, self._keys, spec.nesting_depth_max, quiet_hook) if can_tell else None
         self._placeholders = Placeholders(recogniser.entities | set(spec.keys.values()))
         self._leaf_masker = LeafMasker(recogniser, spec.actions, self._placeholders)
         self._documents: DigestMemo[_Result] = DigestMemo(spec.actions.key, spec.memo_chars_max)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from operators.multipattern import CompiledStore
 from operators.pii.context import ContextWords, Surroundings
 from operators.pii.detectors import Detector, Lookup, detector
 from operators.pii.gate import Gate
@@ -43,12 +44,13 @@ class Recogniser:
 
     Args:
         spec: What is looked for.
+        store: Where compiled databases are kept.
 
     Raises:
         ConfigError: The spec, or an installed library, is not what this class can equal.
     """
 
-    def __init__(self, spec: RecogniserSpec) -> None:
+    def __init__(self, spec: RecogniserSpec, store: CompiledStore | None = None) -> None:
         analyzer = engine(spec)
         self.spec = spec
         self._threshold = spec.score_threshold
@@ -63,7 +65,7 @@ class Recogniser:
             words = tuple(word.lower() for word in recogniser.context or ())
             part = _Part(entity, words, detector(recogniser, spec), all(map(str.isascii, words)))
             self._steps += [(part, lookup) for lookup in part.finder.lookups if words or not lookup.weak]
-        self._gate = Gate([lookup.gate for _, lookup in self._steps])
+        self._gate = Gate([lookup.gate for _, lookup in self._steps], store)
         self._plans: dict[int, tuple[_Step, ...]] = {}
 
     def gated(self, texts: Sequence[str]) -> list[int]:
@@ -95,10 +97,6 @@ class Recogniser:
             except ValueError:
                 failure = "a finding has no token"
         raise MaskingFailed(f"pii.recognise: every pattern must finish on every text, but {failure}; reject the record or raise the limit")
-
-    def could_find(self, texts: Sequence[str]) -> list[bool]:
-        """Whether the gate is open for some pattern: where it is not, ``spans`` gives nothing. Texts without lone surrogates."""
-        return [mask != 0 for mask in self._gate.masks(texts)]
 
     def _bits(self, entities: frozenset[str]) -> int:
         """The mask of the gate's patterns of some entities."""

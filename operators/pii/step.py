@@ -19,6 +19,7 @@ from governance.data_classes import Handling
 from governance.policy import Policy
 from operators.contract import NO_DEAD, Outcome, dead_rows
 from operators.guardrails.rules import RawRules
+from operators.multipattern import CompiledStore
 from operators.pii.mask import MaskedTexts, MaskSpec, TextMasker
 from operators.pii.replace import Action, Actions
 from operators.pii.spec import ExtraRecogniser, PatternSpec, RecogniserSpec
@@ -55,6 +56,7 @@ class Mask:
     Args:
         policy: What is personal, what becomes of it, and the rules that need raw values.
         hash_key: Key of the hashes that stand for identifiers; at least 16 bytes.
+        store: Where compiled databases are kept; None compiles them.
 
     Raises:
         ConfigError: The policy's expressions, or an installed library, are not what the recogniser can work with.
@@ -62,8 +64,9 @@ class Mask:
 
     name = "mask"
 
-    def __init__(self, policy: Policy, hash_key: bytes) -> None:
-        self._masker = TextMasker(mask_spec(policy, hash_key), rules := RawRules(policy), rules.surely_quiet)
+    def __init__(self, policy: Policy, hash_key: bytes, store: CompiledStore | None = None) -> None:
+        rules = RawRules(policy, store)
+        self._masker = TextMasker(mask_spec(policy, hash_key), rules, rules.surely_quiet, store)
         self._user_id = policy.pii.user_id
         self._key = blake2b(hash_key, digest_size=32, person=b"headrace-user").digest()
 

@@ -21,8 +21,9 @@ SHORT = TextMasker(mask_spec(POLICY, b"k" * 32), RULES, RULES.surely_quiet)
 LONG = TextMasker(mask_spec(POLICY, b"k" * 32), RULES)
 
 WORDS = [
-    "the tent", "order", "a@b.co", "4111111111111111", "4111 1111", "1111 1111", "zip", "78750", "TX", "<EMAIL_ADDRESS>", "$", "^", "system prompt",
-    "# system message", "ignore all previous", "instructions", "webhook.site", "x.webhook.site", ".webhook.site", "sk-", "+1 212 555", "0123", "1990-04-05",
+    "the tent", "order", "a@b.co", "4111111111111111", "4111 1111", "1111 1111", "zip", "78750", "TX", "<EMAIL_ADDRESS>", "$", "^",
+    "system prompt", "# system message", "ignore all previous", "instructions", "webhook.site", "x.webhook.site", ".webhook.site", "sk-",
+    "+1 212 555", "0123", "1990-04-05",
 ]  # fmt: skip
 NUMBERS = st.sampled_from([0, -1, 12.5, 4111111111111111, 4.1e15, 212555012, 1e-7, 2125550123.0])
 LEAVES = st.one_of(st.lists(st.sampled_from(WORDS), max_size=3).map(" ".join), NUMBERS, st.booleans(), st.none())
@@ -65,6 +66,6 @@ def test_most_texts_without_personal_data_are_called_clean() -> None:
 def test_each_precaution_is_needed(precaution: str, monkeypatch: pytest.MonkeyPatch) -> None:
     careless = {"_has_key": lambda _self, _text: False, "_is_plain": lambda _self, _text: True}
     monkeypatch.setattr(clean.CleanTexts, precaution, careless[precaution])
+    texts = ('{"password":"tent"}', '{"a":0,"a":0}', "[" * 80 + "]" * 80)
     with pytest.raises(AssertionError):
-        for text in ('{"password":"tent"}', '{"a":0,"a":0}', "[" * 80 + "]" * 80):
-            same(text)
+        list(map(same, texts))
