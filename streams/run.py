@@ -15,7 +15,7 @@ from typing import Final
 import polars as pl
 
 from schemas.codec.avro import encode_avro
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, RetryableError
 from schemas.registry import SchemaRegistry
 from schemas.topics import OUTPUTS
 from sinks.contract import Sink
@@ -26,10 +26,11 @@ from streams.config import Config, StartLatest, StartTimestamp
 from streams.credits import Credits
 from streams.engines.bytewax import Pace, Run, run_flow
 from streams.failpoints import Failpoints
+from streams.log import log
 from streams.patience import Patience
 from streams.recovery import Begin, Fingerprint, RecoveryDirectory
 from streams.sources import KafkaInput, Start
-from streams.stop import Stop
+from streams.stop import Abandoned, Stop
 from streams.summary import RunSummary, summary_of
 from streams.telemetry import Telemetry
 from streams.topology import Topology
@@ -63,7 +64,12 @@ def run_pipeline(
         recovery.keep_policy(policy_digest, policy_text)
 
         def patiently(call: Callable[[], Begin]) -> Begin:
-            return patience.persist(call, stop, lambda _: None)
+            def away(error: RetryableError) -> None:
+                if stop.requested:
+                    raise Abandoned(f"stopped before the first record was read: {error}") from None
+                log().warning("run.waiting", problem=str(error))
+
+            return patience.persist(call, stop, away)
 
         begin = patiently(lambda: _begin(recovery, topology, policy_digest, config, source, sinks))
         run = Run(

@@ -54,11 +54,15 @@ class KafkaInput:
             ConfigError: A topic does not exist.
             RetryableError: The cluster does not answer.
         """
-        consumer = self.consumer()
+        said: list[KafkaError] = []
+        # While it waits for metadata librdkafka tries 20 times a second, and would write a line each time: the error raised here says it once.
+        consumer = self.consumer({"log_level": 2, "error_cb": said.append})
         try:
             found = consumer.list_topics(timeout=_REQUEST_TIMEOUT_S).topics
         except KafkaException as error:
-            raise kafka_failure(error.args[0], "metadata of the input topics") from error
+            consumer.poll(0)  # hands over what the client knows better than "timed out"
+            refused = [known for known in said if known.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL)]
+            raise kafka_failure(refused[0] if refused else error.args[0], "metadata of the input topics") from error
         finally:
             consumer.close()
         missing = [topic for topic in map(self.physical, self.topics) if topic not in found or found[topic].error is not None]
@@ -97,13 +101,14 @@ class KafkaInput:
         """Gives the topic of a name on the cluster."""
         return name.removeprefix(self.prefix)
 
-    def consumer(self) -> Consumer:
-        """Opens a consumer that stores and resets no offsets by itself."""
+    def consumer(self, settings: Mapping[str, Any] | None = None) -> Consumer:
+        """Opens a consumer that stores and resets no offsets by itself; further settings come before the client's own."""
         return Consumer(
             {
                 "fetch.wait.max.ms": 20,
                 "queued.max.messages.kbytes": _FETCHED_KBYTES_MAX,
                 "fetch.message.max.bytes": 4 * 1024 * 1024,
+                **(settings or {}),
                 **self.client,
                 "group.id": self.group,
                 "isolation.level": "read_committed",

@@ -17,6 +17,7 @@ import polars as pl
 from schemas.errors import FatalError, RetryableError
 from sinks.contract import OutputBatch, SinkLane
 from streams.credits import Ticket
+from streams.log import log
 from streams.patience import Patience
 from streams.stop import Stop
 from streams.telemetry import Telemetry
@@ -50,6 +51,7 @@ class LaneWriter:
         self._closing = False
         self._failure: BaseException | None = None
         self._lane: SinkLane | None = None
+        self._away_since: float | None = None
         self._thread = threading.Thread(target=self._run, name=f"writer-{sink}", daemon=True)
         self._thread.start()
 
@@ -93,6 +95,7 @@ class LaneWriter:
     def _run(self) -> None:
         try:
             self._lane = self._patience.persist(self._open_lane, self._stop, self._failed_once)
+            self._answered()
             while (work := self._next()) is not None:
                 self._write(*work)
         except BaseException as error:  # noqa: BLE001 - handed to the lane's thread, which raises it
@@ -125,6 +128,7 @@ class LaneWriter:
         lane, begin = self._lane, time.perf_counter()
         if any(frame.height for frame in batch.values()):
             receipt = self._patience.persist(lambda: lane.write(batch, self._deadline_s), self._stop, self._failed_once)
+            self._answered()
             self._telemetry.sink_acknowledged(self._sink, time.perf_counter() - begin)
             for topic in receipt.written:
                 self._telemetry.sink_written(self._sink, topic, receipt.written[topic], receipt.skipped[topic])
@@ -133,6 +137,14 @@ class LaneWriter:
 
     def _failed_once(self, error: RetryableError) -> None:
         self._telemetry.sink_retried(self._sink)
+        if self._away_since is None:  # one line an outage, not one a try
+            self._away_since = time.monotonic()
+            log().warning("sink.away", sink=self._sink, problem=str(error))
+
+    def _answered(self) -> None:
+        if self._away_since is not None:
+            log().info("sink.back", sink=self._sink, seconds=round(time.monotonic() - self._away_since, 1))
+            self._away_since = None
 
 
 def _joined(batches: list[OutputBatch]) -> OutputBatch:
