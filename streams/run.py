@@ -66,7 +66,7 @@ def run_pipeline(
         def patiently(call: Callable[[], Begin]) -> Begin:
             def away(error: RetryableError) -> None:
                 if stop.requested:
-                    raise Abandoned(f"stopped before the first record was read: {error}") from None
+                    raise Abandoned(f"stopped before the first record was read: {error}") from error
                 log().warning("run.waiting", problem=str(error))
 
             return patience.persist(call, stop, away)

@@ -128,7 +128,7 @@ def _watched_until_killed(
         try:
             until = time.monotonic() + 90
             while True:
-                assert process.poll() is None, (deployment.folder / "err.log").read_text()[-3000:]
+                assert subprocess.Popen.poll(process) is None, (deployment.folder / "err.log").read_text()[-3000:]
                 assert time.monotonic() < until, "the run did not get through the records"
                 page = _page(port, "metrics")
                 polled = sum(
