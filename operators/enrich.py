@@ -7,8 +7,10 @@ from typing import Final
 import polars as pl
 
 from governance.verdict import REDACTING, REMOVING
-from operators.contract import Outcome
+from operators.contract import Outcome, dead_rows
+from schemas.errors import OutputOversized
 from schemas.events import CONTENT, DECIDED, EVENT, INSPECTED, MASKED, ROW_WATERMARK
+from schemas.limits import OUTPUT_BYTES_MAX
 
 #: What stands in the place of redacted content: a JSON text, like all content.
 REDACTED: Final = '"<REDACTED>"'
@@ -25,6 +27,10 @@ ENRICHED_COLUMNS: Final = (
 )
 
 
+#: Ids, names, numbers and headers of a message: bounded by the limit on identifiers.
+_OTHER_BYTES: Final = 64 * 1024
+#: Masking makes of six characters (``a@b.co``) a placeholder of fifteen and an entry of up to a hundred in the list of what was masked.
+_GROWTH_MAX: Final = 20
 _ACTION: Final = pl.col("action")
 _TOUCHING: Final = [*REMOVING, *REDACTING]
 _APPLIED: Final = [
@@ -44,16 +50,35 @@ class Enrich:
     ``redact`` puts the JSON string "<REDACTED>" in the place of each content column that is not null; ``quarantine``, ``pause_agent`` and
     ``stop_agent`` make all of them null; ``pass`` and ``throttle`` leave them. Everything else, the verdict too, stays.
 
+    A row whose texts exceed what the output topic takes (masking can lengthen them) is dead with ``output_oversized``.
+
     Shapes: rows of EVENT, MASKED, INSPECTED, DECIDED and ROW_WATERMARK, and ``late`` where ``measure`` added it (False otherwise); the same rows with
     the action applied. Output ``enriched_events``: one row each.
+
+    Args:
+        text_bytes_max: Bytes of content and of the list of what was masked, together, in one enriched event.
     """
 
     name: Final = "enrich"
 
+    def __init__(self, text_bytes_max: int = OUTPUT_BYTES_MAX - _OTHER_BYTES) -> None:
+        self._text_bytes_max = text_bytes_max
+
     def __call__(self, batch: pl.DataFrame) -> Outcome:
-        """Maps one batch; every row goes on."""
+        """Maps one batch."""
         touched = batch.get_column("action").is_in(_TOUCHING).any()
         applied = batch.with_columns(_APPLIED) if touched else batch
         if "late" not in applied.columns:
             applied = applied.with_columns(pl.lit(False).alias("late"))
-        return Outcome(applied, outputs={"enriched_events": applied.select(ENRICHED_COLUMNS)})
+        largest = batch.get_column("value_bytes").max()
+        if not isinstance(largest, int) or largest * _GROWTH_MAX <= self._text_bytes_max:
+            return Outcome(applied, outputs={"enriched_events": applied.select(ENRICHED_COLUMNS)})
+        return self._sized(applied)
+
+    def _sized(self, rows: pl.DataFrame) -> Outcome:
+        size = pl.sum_horizontal(pl.col(name).str.len_bytes().fill_null(0) for name in (*CONTENT, "masked"))
+        oversized = rows.select(size > self._text_bytes_max).to_series()
+        reason = f"enriched event: want at most {self._text_bytes_max} bytes of text, got more; lower the limit on an input record"
+        dead = dead_rows(rows.filter(oversized), step=self.name, disposition="dead", code=OutputOversized.code, reason=reason)
+        fitting = rows.filter(~oversized)
+        return Outcome(fitting, outputs={"enriched_events": fitting.select(ENRICHED_COLUMNS)}, dead=dead)

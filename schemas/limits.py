@@ -29,3 +29,7 @@ class Limits:
     nesting_depth_max: int = 64
     future_skew_ms_max: int = 300_000
     identifier_bytes_max: int = 512
+
+
+#: Largest message that output topics take, in bytes. Masking may lengthen a record, so it is more than the limit on an input record.
+OUTPUT_BYTES_MAX: Final = 4 * 1024 * 1024

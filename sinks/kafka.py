@@ -22,6 +22,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from operators.shards import shard_of
 from schemas.errors import FatalError, RetryableError
+from schemas.limits import OUTPUT_BYTES_MAX
 from schemas.topics import ID_HEADER, OUTPUTS, TRACE_HEADER, OutputTopic
 from sinks.contract import OutputBatch, Receipt
 from sinks.errors import kafka_failure
@@ -34,8 +35,6 @@ Probe = Callable[[str], None]
 
 _READ_BACK_BATCH: Final = 4096
 _READ_BACK_STALL_S: Final = 30.0
-#: A record may grow when masked; topics made by headrace take as much.
-MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
 
 
 def output_partitions(keys: pl.Series, partitions: int, lane: int, lane_count: int) -> list[int]:
@@ -102,7 +101,7 @@ class KafkaSink:
             {
                 "compression.type": "lz4",
                 "linger.ms": 5,
-                "message.max.bytes": MESSAGE_BYTES_MAX,
+                "message.max.bytes": OUTPUT_BYTES_MAX,
                 "queue.buffering.max.messages": 200_000,
                 "transaction.timeout.ms": 60_000,
                 **self.client,

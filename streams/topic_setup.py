@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from schemas.limits import OUTPUT_BYTES_MAX
 from schemas.topics import OUTPUTS
-from sinks.kafka import MESSAGE_BYTES_MAX
 from streams.config import KafkaConfig
 from streams.publish import ensure_topics
 
 #: Masking may lengthen a record.
-OUTPUT_SETTINGS: Final[Mapping[str, str]] = {"max.message.bytes": str(MESSAGE_BYTES_MAX)}
+OUTPUT_SETTINGS: Final[Mapping[str, str]] = {"max.message.bytes": str(OUTPUT_BYTES_MAX)}
 
 
 def create_topics(kafka: KafkaConfig, input_partitions: int) -> list[str]:

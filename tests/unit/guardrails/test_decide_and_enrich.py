@@ -17,7 +17,7 @@ from operators.contract import Outcome
 from operators.enrich import ENRICHED_COLUMNS, Enrich
 from operators.guardrails.decide import ALERT_COLUMNS, DECISION_COLUMNS, Decide
 from schemas.coordinates import alert_uid
-from schemas.errors import FatalError
+from schemas.errors import FatalError, OutputOversized
 
 Events = Callable[..., pl.DataFrame]
 Policies = Callable[..., Policy]
@@ -155,3 +155,14 @@ def test_enforcement_and_verdict_use_the_symbols_of_the_schema() -> None:
     }
     assert set(symbols["enforcement"]) == {one.reported for one in Enforcement}
     assert symbols["verdict"] == list(Verdict)
+
+
+def test_an_event_too_large_for_its_topic_is_dead_and_the_others_go_on(events: Events) -> None:
+    frame = events({"event_id": "small", "output": '"ok"'}, {"event_id": "large", "output": json.dumps("x" * 500)})
+    decided = decide(default_policy(), frame, None, None).batch
+    sized = decided.with_columns(pl.lit(500, dtype=pl.Int64).alias("value_bytes"))
+    outcome = Enrich(text_bytes_max=400)(sized)
+    assert outcome.batch["event_id"].to_list() == outcome.outputs["enriched_events"]["event_id"].to_list() == ["small"]
+    assert outcome.dead.select("code", "disposition", "step").rows() == [(OutputOversized.code, "dead", "enrich")]
+    assert "xxx" not in outcome.dead["reason"][0]
+    assert Enrich(text_bytes_max=600)(sized).dead.is_empty()
