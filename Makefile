@@ -26,12 +26,14 @@ test-all: lint ## lint, then every test, the long ones too
 
 bench: setup ## measure in short runs (about 15 minutes): end to end, peers, each stage; writes benchmarks/results.md
 	$(BIN)/python -m benchmarks.end_to_end capacity latency costs memory --quick
+	$(BIN)/python -m benchmarks.profiler
 	$(BIN)/python -m benchmarks.peer_runs --quick
 	$(BIN)/python -m benchmarks.stages --quick
 	$(BIN)/python -m benchmarks.report
 
 bench-full: setup ## measure in long runs (about two hours, on a quiet machine); writes benchmarks/results.md
 	$(BIN)/python -m benchmarks.end_to_end capacity latency costs memory
+	$(BIN)/python -m benchmarks.profiler
 	$(BIN)/python -m benchmarks.peer_runs
 	$(BIN)/python -m benchmarks.stages
 	$(BIN)/python -m benchmarks.report

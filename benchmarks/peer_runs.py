@@ -1,8 +1,8 @@
 """The peers on headrace's job: Bytewax, Faust and Quix Streams, one record at a time, with plain Presidio and with headrace's masker.
 
-Each peer runs in an environment of its own (``.headrace/peers``, made from ``requirements/peers-*.lock``) against a real broker: JSON in one topic
-in, enriched events and closed windows out. A run begins when the first enriched events are there and, after a warm-up, measures the growth of the
-output topic and the CPU time of the peer's processes for a fixed time. What came out is then looked at: values must be masked and windows counted.
+Each peer runs in an environment of its own (``.headrace/environments``, made from ``requirements/peers-*.lock``) against a real broker: JSON in one
+topic in, enriched events and closed windows out. A run begins when the first enriched events are there and, after a warm-up, measures the growth of
+the output topic and the CPU time of the peer's processes for a fixed time. What came out is then looked at: values must be masked and windows counted.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from subprocess import run as run_program
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from benchmarks.environments import environment
 from benchmarks.peers.record_rules import RecordRules
 from benchmarks.processes import cpu_seconds
 from benchmarks.result import ROOT, Row, Table, save
@@ -61,19 +61,6 @@ class PeerRun:
     masked: int
     windows: int
     counted: int
-
-
-def environment(name: str) -> Path:
-    """Gives the Python of a peer's environment; makes it where its lock is new."""
-    lock, home = ROOT / "requirements" / f"peers-{name}.lock", ROOT / ".headrace" / "peers" / name
-    stamp, wanted = home / "lock.sha256", sha256(lock.read_bytes()).hexdigest()
-    if not stamp.exists() or stamp.read_text() != wanted:
-        print(f"making the environment of {name}", file=sys.stderr)
-        run_program([sys.executable, "-m", "venv", "--clear", "--without-pip", str(home)], check=True, timeout=120)
-        uv = Path(sys.executable).with_name("uv")
-        run_program([uv, "pip", "install", "--quiet", "--python", home / "bin/python", "--require-hashes", "-r", lock], check=True, timeout=900)
-        stamp.write_text(wanted)
-    return home / "bin" / "python"
 
 
 def fill(broker: KafkaBroker, topic: str, name: str, count: int) -> None:
@@ -138,7 +125,17 @@ def output(bootstrap: str, topic: str) -> Iterator[Output]:
 def peer(name: str, masker: str, broker: KafkaBroker, source: str, group: str, processes: int, folder: Path) -> Iterator[list[ChildProcess]]:
     """Runs the processes of a peer for the time of the body."""
     addresses = [f"{LOOPBACK}:{port}" for port in free_ports(processes)] if name == "bytewax" else []
-    argv = [environment(name), "-m", f"benchmarks.peers.on_{name}", "--bootstrap", broker.bootstrap, "--group", group, "--source", source]
+    argv = [
+        environment(f"peers-{name}") / "python",
+        "-m",
+        f"benchmarks.peers.on_{name}",
+        "--bootstrap",
+        broker.bootstrap,
+        "--group",
+        group,
+        "--source",
+        source,
+    ]
     argv += ["--events", f"{group}-events", "--metrics", f"{group}-metrics", "--masker", masker, "--state", folder / group]
     started = []
     try:

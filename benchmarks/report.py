@@ -20,6 +20,7 @@ ORDER: Final = (
     "corpora",
     "end_to_end_capacity",
     "end_to_end_stages",
+    "profile",
     "end_to_end_latency",
     "end_to_end_costs",
     "end_to_end_memory",

@@ -1,0 +1,96 @@
+"""Where the pipeline's own time goes under full load: py-spy on a run over preloaded records, and the CPU time of its threads.
+
+Three shares by function: of samples that hold Python's lock (the part that one core can do at most), each function's own and with what it calls.
+Writes a result table, and the stacks for a flame graph into ``.headrace/profile.txt``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.end_to_end import CORPORA, TARGET, first_poll, fresh_name, preload, say
+from benchmarks.environments import environment
+from benchmarks.result import ROOT, Row, Table, save
+from benchmarks.stack import Deployment, servers
+
+SECONDS = 10
+_RATE_HZ = 200
+_SETTLE_S = 2.0
+_END_DEADLINE_S = 300.0
+_ROWS = 24
+_STACKS = ROOT / ".headrace" / "profile.txt"
+
+
+def thread_seconds(pid: int) -> dict[str, float]:
+    """Gives the CPU seconds of a process's threads by name."""
+    seconds = Counter[str]()
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        text = stat.read_text()
+        name, fields = text[text.index("(") + 1 : text.rindex(")")], text[text.rindex(")") + 2 :].split()
+        seconds[name] += (int(fields[11]) + int(fields[12])) / 100
+    return dict(seconds)
+
+
+def shares(stacks: str) -> tuple[int, Counter[str], Counter[str]]:
+    """Gives the number of samples, and of those in which each function was on top and anywhere."""
+    own, anywhere, samples = Counter[str](), Counter[str](), 0
+    for line in stacks.splitlines():
+        stack, _, count = line.rpartition(" ")
+        frames = [frame.rpartition(":")[0] + ")" if frame.endswith(")") else frame for frame in stack.split(";")]
+        samples += int(count)
+        own[frames[-1]] += int(count)
+        for frame in set(frames):
+            anywhere[frame] += int(count)
+    return samples, own, anywhere
+
+
+def rows_of(name: str, stacks: str, threads: dict[str, float], wall_s: float) -> Iterator[Row]:
+    """Gives the table's lines."""
+    samples, own, anywhere = shares(stacks)
+    held = 100 * samples / (SECONDS * _RATE_HZ)
+    yield Row({"corpus": name, "where": "Python's lock is held"}, {"% of wall time": [held]})
+    for thread, seconds in sorted(threads.items(), key=lambda one: -one[1])[:6]:
+        yield Row({"corpus": name, "where": f"threads {thread}"}, {"% of wall time": [100 * seconds / wall_s]})
+    ours = [(frame, count) for frame, count in anywhere.most_common() if "/" in frame and 0.02 * samples < count < 0.99 * samples]
+    for frame, count in ours[:_ROWS]:
+        yield Row({"corpus": name, "where": frame}, {"% of samples": [100 * count / samples], "% its own": [100 * own[frame] / samples]})
+
+
+def main() -> None:
+    """Profiles what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--corpora", nargs="*", default=CORPORA, choices=CORPORA)
+    parser.add_argument("--lanes", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=1)
+    given = parser.parse_args()
+    py_spy = environment("profiler") / "py-spy"
+    rows: list[Row] = []
+    with servers() as on:
+        for name in given.corpora:
+            prefix = f"profile-{name}."
+            preload(on, prefix, name, int(TARGET[name] * (SECONDS + _SETTLE_S) * 2))
+            deployment = Deployment(on, prefix, fresh_name(), {"pipeline": {"lanes": given.lanes, "workers": given.workers}})
+            running = deployment.start("--until-end")
+            first_poll(running)
+            time.sleep(_SETTLE_S)
+            before, begin = thread_seconds(running.child.pid), time.monotonic()
+            record = [py_spy, "record", "--gil", "-d", str(SECONDS), "-r", str(_RATE_HZ), "-f", "raw", "-o", _STACKS, "--pid", str(running.child.pid)]
+            subprocess.run(record, check=True, timeout=SECONDS + 60, capture_output=True)
+            wall_s = time.monotonic() - begin
+            threads = {thread: seconds - before.get(thread, 0) for thread, seconds in thread_seconds(running.child.pid).items()}
+            running.child.finish(_END_DEADLINE_S)
+            rows += rows_of(name, _STACKS.read_text(), threads, wall_s)
+            say(f"{name}: {running.summary()}")
+            deployment.close()
+            on.drop_topics(prefix)
+    notes = ("Samples that hold Python's lock. Functions of this project with what they call, largest first, and their own share.",)
+    print(save(Table("profile", "Profile of the pipeline under full load", rows, notes)))
+
+
+if __name__ == "__main__":
+    main()
