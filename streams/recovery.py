@@ -96,6 +96,8 @@ class RecoveryDirectory:
         os.ftruncate(self._lease, 0)
         os.pwrite(self._lease, f"{os.getpid()}\n".encode(), 0)
         self._facts = os.open(path / "facts.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        # A line that a crash tore never took effect. It goes before the next mark would be written on to its end.
+        os.ftruncate(self._facts, (path / "facts.jsonl").read_bytes().rfind(b"\n") + 1)
 
     @property
     def engine_path(self) -> Path:
@@ -182,7 +184,7 @@ class RecoveryDirectory:
     def record_idle(self, marks: Sequence[IdleMark]) -> None:
         """Makes idle marks durable; they may take effect only after this returns."""
         lines = b"".join(json.dumps(asdict(mark), separators=(",", ":")).encode() + b"\n" for mark in marks)
-        os.write(self._facts, lines)
+        _write_all(self._facts, lines)
         os.fdatasync(self._facts)
 
     def idle_marks(self) -> dict[Partition, list[tuple[int, int]]]:
@@ -217,14 +219,18 @@ def write_durably(path: Path, content: bytes) -> None:
     part = path.with_name(path.name + ".part")
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(handle, view) :]
+        _write_all(handle, content)
         os.fdatasync(handle)
     finally:
         os.close(handle)
     part.rename(path)
     _sync_directory(path.parent)
+
+
+def _write_all(handle: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(handle, view) :]
 
 
 def _sync_directory(path: Path) -> None:
