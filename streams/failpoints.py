@@ -33,7 +33,7 @@ class Failpoints:
         if spec is None:
             return
         name, _, count = spec.partition(":")
-        if name not in NAMES or not (count or "1").isdigit() or int(count or "1") < 1:
+        if name not in NAMES or not (count or "1").isdecimal() or int(count or "1") < 1:
             raise ConfigError(f"testing.failpoint: must be NAME or NAME:COUNT with NAME one of {', '.join(NAMES)}; came {spec!r}")
         self._name, self._left = name, int(count or "1")
 
