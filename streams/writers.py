@@ -22,7 +22,7 @@ from streams.patience import Patience
 from streams.stop import Stop
 from streams.telemetry import Telemetry
 
-#: Rows in one write at most: bounds a transaction and the staging table.
+#: Rows in one write at most, unless a single batch has more: bounds a transaction and the staging table.
 _WRITE_ROWS_MAX = 20_000
 
 
@@ -116,17 +116,17 @@ class LaneWriter:
             batches: list[OutputBatch] = []
             tickets: list[Ticket] = []
             rows = 0
-            while self._queue and (not batches or rows < _WRITE_ROWS_MAX):
+            while self._queue and (not batches or rows + _height(self._queue[0][0]) <= _WRITE_ROWS_MAX):
                 batch, ticket = self._queue.popleft()
                 batches.append(batch)
                 tickets.append(ticket)
-                rows += sum(frame.height for frame in batch.values())
+                rows += _height(batch)
         return _joined(batches), tickets
 
     def _write(self, batch: OutputBatch, tickets: list[Ticket]) -> None:
         assert self._lane is not None
         lane, begin = self._lane, time.perf_counter()
-        if any(frame.height for frame in batch.values()):
+        if _height(batch):
             receipt = self._patience.persist(lambda: lane.write(batch, self._deadline_s), self._stop, self._failed_once)
             self._answered()
             self._telemetry.sink_acknowledged(self._sink, time.perf_counter() - begin)
@@ -145,6 +145,10 @@ class LaneWriter:
         if self._away_since is not None:
             log().info("sink.back", sink=self._sink, seconds=round(time.monotonic() - self._away_since, 1))
             self._away_since = None
+
+
+def _height(batch: OutputBatch) -> int:
+    return sum(frame.height for frame in batch.values())
 
 
 def _joined(batches: list[OutputBatch]) -> OutputBatch:
