@@ -233,4 +233,4 @@ def test_a_snapshot_of_the_state_goes_on_where_it_stood() -> None:
 def test_empty_rows_have_the_columns_of_the_keyed_stage() -> None:
     rows = empty_rows(topology())
     assert rows.height == 0
-    assert rows.schema == pl.Schema({**EVENT, "row_watermark": pl.Int64})
+    assert rows.schema == pl.Schema([*EVENT.items(), ("row_watermark", pl.Int64())])

@@ -9,7 +9,7 @@ from schemas.events import RAW
 from streams.sources import raw_frame
 
 TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-Headers = list[tuple[str, bytes | None]]
+Headers = list[tuple[str, str | bytes | None]]
 
 
 def message(headers: Headers | None = None, offset: int = 0, topic: str = "agent_events") -> Message:
