@@ -19,7 +19,17 @@ def environment(name: str) -> Path:
     if not stamp.exists() or stamp.read_text() != wanted:
         print(f"making the environment {name}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", home], check=True, timeout=_MAKE_DEADLINE_S)
-        install = [Path(sys.executable).with_name("uv"), "pip", "install", "--quiet", "--python", home / "bin/python", "--require-hashes", "-r", lock]
+        install: list[str | Path] = [
+            Path(sys.executable).with_name("uv"),
+            "pip",
+            "install",
+            "--quiet",
+            "--python",
+            home / "bin/python",
+            "--require-hashes",
+            "-r",
+            lock,
+        ]
         subprocess.run(install, check=True, timeout=_MAKE_DEADLINE_S)
         stamp.write_text(wanted)
     return home / "bin"

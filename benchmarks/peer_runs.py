@@ -2,7 +2,7 @@
 
 Each peer runs in an environment of its own (``.headrace/environments``, made from ``requirements/peers-*.lock``) against a real broker: JSON in one
 topic in, enriched events and closed windows out. A run begins when the first enriched events are there and, after a warm-up, measures the growth of
-the output topic and the CPU time of the peer's processes for a fixed time. What came out is then looked at: values must be masked and windows counted.
+the output topic and the CPU time of the peer's processes for a fixed time. What came out is then looked at: values must be masked, windows counted.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def peer(name: str, masker: str, broker: KafkaBroker, source: str, group: str, p
     started = []
     try:
         for number in range(processes):
-            tail = ["--process", str(number), *(["--addresses", *addresses] if addresses else [])]
+            tail: list[str | Path] = ["--process", str(number), *(["--addresses", *addresses] if addresses else [])]
             started.append(ChildProcess(f"{name} {number}", [*argv, *tail], log=folder / f"{group}.{number}.log", cwd=ROOT))
         yield started
     finally:

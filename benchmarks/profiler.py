@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +28,7 @@ _STACKS = ROOT / ".headrace" / "profile.txt"
 
 def thread_seconds(pid: int) -> dict[str, float]:
     """Gives the CPU seconds of a process's threads by name."""
-    seconds = Counter[str]()
+    seconds = defaultdict[str, float](float)
     for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
         text = stat.read_text()
         name, fields = text[text.index("(") + 1 : text.rindex(")")], text[text.rindex(")") + 2 :].split()
@@ -79,7 +79,21 @@ def main() -> None:
             first_poll(running)
             time.sleep(_SETTLE_S)
             before, begin = thread_seconds(running.child.pid), time.monotonic()
-            record = [py_spy, "record", "--gil", "-d", str(SECONDS), "-r", str(_RATE_HZ), "-f", "raw", "-o", _STACKS, "--pid", str(running.child.pid)]
+            record: list[str | Path] = [
+                py_spy,
+                "record",
+                "--gil",
+                "-d",
+                str(SECONDS),
+                "-r",
+                str(_RATE_HZ),
+                "-f",
+                "raw",
+                "-o",
+                _STACKS,
+                "--pid",
+                str(running.child.pid),
+            ]
             subprocess.run(record, check=True, timeout=SECONDS + 60, capture_output=True)
             wall_s = time.monotonic() - begin
             threads = {thread: seconds - before.get(thread, 0) for thread, seconds in thread_seconds(running.child.pid).items()}

@@ -99,7 +99,7 @@ class OneSchemaEach:
 def as_avro(topic: str, value: bytes) -> bytes:
     """Gives a record as an Avro producer would send it, content as JSON text."""
     number = list(INPUTS).index(topic)
-    parsed = fastavro.parse_schema(json.loads(OneSchemaEach().schema(number)))
+    parsed: Any = fastavro.parse_schema(json.loads(OneSchemaEach().schema(number)))
     fields = {field["name"] for field in parsed["fields"]}
     event = {key: json.dumps(item) if isinstance(item, dict | list) and key != "depends_on" else item for key, item in json.loads(value).items()}
     buffer = io.BytesIO(b"\x00" + number.to_bytes(4, "big"))

@@ -73,7 +73,7 @@ class PlainPresidio:
         self._threshold = spec.score_threshold
         self._analyzer = engine(spec)
         known = {entity for recogniser in self._analyzer.registry.recognizers for entity in recogniser.supported_entities}
-        self._entities = sorted(known & spec.entities)
+        self._entities = sorted(known & (spec.entities or known))
         self._rules = _python_rules(policy)
         self._names = {key.name: key.entity for key in policy.pii.key_names}
 
