@@ -12,10 +12,10 @@ A write is one transaction. Rows whose id was found are skipped: they are what t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import polars as pl
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -32,6 +32,9 @@ from sinks.kafka_position import KafkaPosition, message_ids
 Encoder = Callable[[str, pl.DataFrame], list[bytes]]
 #: Called at named points so that tests can kill the process there.
 Probe = Callable[[str], None]
+Delivered = Callable[[KafkaError | None, Message], None]
+Headers = list[tuple[str, str | bytes | None]]
+T = TypeVar("T")
 
 _READ_BACK_BATCH: Final = 4096
 _READ_BACK_STALL_S: Final = 30.0
@@ -110,8 +113,7 @@ class KafkaSink:
                 "transactional.id": f"{self.pipeline}/{lane}",
             }
         )
-        with _translated("init_transactions", lane):
-            producer.init_transactions(self.request_timeout_s)
+        _attempt(lambda: producer.init_transactions(self.request_timeout_s), f"kafka lane {lane}, init_transactions")
         found = KafkaPosition.from_bytes(position).of_lane(lane, lane_count)
         self._read_back(found)
         return KafkaLane(self, producer, lane, lane_count, found)
@@ -183,9 +185,11 @@ class KafkaSink:
         )
 
     def _watermarks(self, consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
-        with _translated(f"offsets of {topic}[{partition}]", None):
-            low, high = consumer.get_watermark_offsets(TopicPartition(self.prefix + topic, partition), timeout=self.request_timeout_s, cached=False)
-            return low, high
+        place = TopicPartition(self.prefix + topic, partition)
+        low, high = _attempt(
+            lambda: consumer.get_watermark_offsets(place, timeout=self.request_timeout_s, cached=False), f"kafka, offsets of {topic}[{partition}]"
+        )
+        return low, high
 
 
 class KafkaLane:
@@ -199,32 +203,39 @@ class KafkaLane:
         self._position = position
         #: Ids of a transaction whose commit was asked for and not yet answered.
         self._undecided: dict[str, list[str]] | None = None
+        #: Whether a transaction must be aborted before the next one begins.
+        self._aborting = False
 
     def write(self, batch: OutputBatch, deadline_s: float) -> Receipt:
         """Writes the rows whose ids are new, in one transaction."""
         until = time.monotonic() + deadline_s
-        if self._undecided is not None:
-            self._settle(until)
+        if self._aborting:
+            _attempt(self._abort_now, f"kafka lane {self._lane}, abort")
+        settled = self._settle(until) if self._undecided is not None else {}
         ids: dict[str, list[str]] = {}
         frames: dict[str, pl.DataFrame] = {}
+        written: dict[str, int] = {}
         skipped: dict[str, int] = {}
         for name, frame in batch.items():
             if name not in self._sink.partitions or frame.is_empty():
                 continue
             ids[name], frames[name] = self._unseen(OUTPUTS[name], frame)
-            skipped[name] = frame.height - len(ids[name])
+            again = sum(row_id in settled.get(name, ()) for row_id in message_ids(OUTPUTS[name], frame)) if settled else 0
+            written[name] = len(ids[name]) + again
+            skipped[name] = frame.height - written[name]
         if any(ids.values()):
-            with _translated("write", self._lane, self._abort):
-                self._producer.begin_transaction()
-                for name, frame in frames.items():
-                    self._produce(OUTPUTS[name], frame, ids[name], until)
+            # Encoded first: a frame that does not fit its schema leaves no open transaction.
+            values = {name: self._sink.encode(name, frame) for name, frame in frames.items() if ids[name]}
+            _attempt(self._producer.begin_transaction, f"kafka lane {self._lane}, begin", self._abort)
+            for name in values:
+                self._produce(OUTPUTS[name], frames[name], values[name], ids[name], until)
             self._sink.probe("inside_transaction")
             self._undecided = ids
             self._commit(until)
             self._sink.probe("after_commit")
         for name in skipped:
             self._position.met(name, message_ids(OUTPUTS[name], batch[name]))
-        return Receipt(written={name: len(of_topic) for name, of_topic in ids.items()}, skipped=skipped)
+        return Receipt(written, skipped)
 
     def _unseen(self, topic: OutputTopic, frame: pl.DataFrame) -> tuple[list[str], pl.DataFrame]:
         ids = message_ids(topic, frame)
@@ -234,31 +245,37 @@ class KafkaLane:
         new = [i for i, row_id in enumerate(ids) if row_id not in unmet]
         return [ids[i] for i in new], frame[new]
 
-    def _produce(self, topic: OutputTopic, frame: pl.DataFrame, ids: list[str], until: float) -> None:
-        if not ids:
-            return
+    def _produce(self, topic: OutputTopic, frame: pl.DataFrame, values: list[bytes], ids: list[str], until: float) -> None:
         name, keys = topic.name, frame[topic.key_column]
         partitions = output_partitions(keys, self._sink.partitions[name], self._lane, self._lane_count)
         traces = frame[TRACE_HEADER].to_list() if TRACE_HEADER in frame.columns else [None] * len(ids)
         # A partition keeps the order, so the report of its last record tells the offset after all of them.
         last = dict(zip(partitions, ids, strict=True))
-        rows = zip(self._sink.encode(name, frame), keys.to_list(), partitions, ids, traces, strict=True)
-        produce = self._producer.produce
+        rows = zip(values, keys.to_list(), partitions, ids, traces, strict=True)
         for value, key, partition, row_id, trace in rows:
             delivered = self._delivered if last[partition] == row_id else None
-            headers: list[tuple[str, str | bytes | None]] = [(ID_HEADER, row_id)]
+            headers: Headers = [(ID_HEADER, row_id)]
             if trace is not None:
                 headers.append((TRACE_HEADER, trace))
-            while True:
-                try:
-                    produce(self._sink.prefix + name, value, key, partition, on_delivery=delivered, headers=headers)
-                    break
-                except BufferError as error:
-                    if time.monotonic() > until:
-                        self._abort()
-                        raise RetryableError(f"lane {self._lane}: {name} takes no more records; is the broker up?", 500) from error
-                    self._producer.poll(0.05)
+            while not self._queued(self._sink.prefix + name, value, key, partition, delivered, headers):
+                if time.monotonic() > until:
+                    self._abort()
+                    raise RetryableError(f"kafka lane {self._lane}: {name} takes no more records; is the broker up?", 500)
+                self._producer.poll(0.05)
         self._producer.poll(0)
+
+    def _queued(self, topic: str, value: bytes, key: str, partition: int, delivered: Delivered | None, headers: Headers) -> bool:
+        """Hands one record to the client; False where its queue is full."""
+        try:
+            self._producer.produce(topic, value, key, partition, on_delivery=delivered, headers=headers)
+        except BufferError:
+            return False
+        except KafkaException as error:
+            failure = kafka_failure(error, f"kafka lane {self._lane}, produce")
+        else:
+            return True
+        self._abort()
+        raise failure
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
@@ -267,22 +284,30 @@ class KafkaLane:
 
     def _commit(self, until: float) -> None:
         """Commits the open transaction; its ids stay undecided when no answer comes in time."""
-        with _translated("commit", self._lane, self._abort):
-            self._producer.commit_transaction(max(0.1, until - time.monotonic()))
-            self._producer.poll(0)  # delivery reports, or the position would lag behind the log
+        timeout_s = max(0.1, until - time.monotonic())
+        _attempt(lambda: self._producer.commit_transaction(timeout_s), f"kafka lane {self._lane}, commit", self._abort)
+        self._producer.poll(0)  # delivery reports, or the position would lag behind the log
         self._undecided = None
 
-    def _settle(self, until: float) -> None:
-        """Learns what became of a commit whose answer was lost; the retry of its batch then skips what was committed."""
+    def _settle(self, until: float) -> dict[str, set[str]]:
+        """Learns what became of a commit whose answer was lost; the retry of its batch then skips what was committed. Gives the ids."""
         undecided = self._undecided
         assert undecided is not None
         self._commit(until)
         for topic, ids in undecided.items():
             self._position.wrote(topic, ids)
+        return {topic: set(ids) for topic, ids in undecided.items()}
 
     def _abort(self) -> None:
+        """Aborts the transaction now if the broker answers, else before the next one."""
         self._undecided = None
+        self._aborting = True
+        with suppress(KafkaException):
+            self._abort_now()
+
+    def _abort_now(self) -> None:
         self._producer.abort_transaction(self._sink.request_timeout_s)
+        self._aborting = False
 
     def position(self) -> bytes:
         """Gives the offsets after the last record of this lane and the ids that the replay has not met."""
@@ -293,17 +318,14 @@ class KafkaLane:
         self._producer.purge()
 
 
-@contextmanager
-def _translated(doing: str, lane: int | None, abort: Callable[[], None] | None = None) -> Iterator[None]:
-    """Turns librdkafka's errors into ours; aborts the transaction where librdkafka says that it must be aborted."""
+def _attempt(call: Callable[[], T], where: str, abort: Callable[[], None] | None = None) -> T:
+    """Gives the call's result; turns librdkafka's errors into ours, and aborts the transaction where librdkafka says that it must be aborted."""
     failure = None
     try:
-        yield
+        return call()
     except KafkaException as error:
         kafka_error: KafkaError = error.args[0]
         if abort is not None and kafka_error.txn_requires_abort() and not kafka_error.fatal():
-            with suppress(KafkaException):
-                abort()
-        failure = kafka_failure(error, f"kafka, {doing}" if lane is None else f"kafka lane {lane}, {doing}")
-    if failure is not None:
-        raise failure
+            abort()
+        failure = kafka_failure(error, where)
+    raise failure  # outside of the handler, so that the foreign error does not travel along

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from streams.embedded.kafka import KafkaBroker
 from streams.embedded.postgres import PostgresServer
-from tests.conformance.sinks.places import PLACES, FilesPlace, Place, TimescalePlace
+from tests.conformance.sinks.places import PLACES, FilesPlace, KafkaPlace, Place, TimescalePlace
 
 _numbers = itertools.count()
 
@@ -19,6 +20,18 @@ def mortal_postgres() -> Iterator[PostgresServer]:
     """A server that tests kill, stop and restart."""
     with PostgresServer(fsync=False) as server:
         yield server
+
+
+@pytest.fixture(scope="package")
+def mortal_kafka(parts_cache: Path) -> Iterator[KafkaBroker]:
+    """A broker that tests kill, stop and restart."""
+    with KafkaBroker(cache=parts_cache) as broker:
+        yield broker
+
+
+@pytest.fixture
+def kafka_place(mortal_kafka: KafkaBroker) -> KafkaPlace:
+    return KafkaPlace(mortal_kafka, f"place-{next(_numbers)}.")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ same name in ``conftest.py``.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import resource
@@ -15,20 +16,29 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+import fastavro
 import polars as pl
 import psycopg
+from confluent_kafka import Consumer, TopicPartition
 
+from schemas import avro
+from schemas.codec.avro import encode_avro
 from schemas.frames import output_schema
+from schemas.topics import OUTPUTS
 from sinks.contract import OutputBatch, Sink
 from sinks.files import EMBEDDED, FilesSink
+from sinks.kafka import KafkaSink
 from sinks.migrate import migrate
 from sinks.tables import stored_tables
 from sinks.timescale import TimescaleSink
 from streams.embedded.child import descendants
+from streams.embedded.kafka import KafkaBroker
 from streams.embedded.postgres import PostgresServer
+from streams.patience import Patience
+from streams.stop import Stop
 
 #: Fixture names.
-PLACES = ("timescale_place", "files_place")
+PLACES = ("timescale_place", "files_place", "kafka_place")
 
 
 class Place(Protocol):
@@ -128,8 +138,75 @@ class FilesPlace:
         raise NotImplementedError(self.waivers["test_a_hanging_sink_raises_by_the_deadline"])
 
 
+class KafkaPlace:
+    """Topics of a broker that belongs to the suite."""
+
+    waivers: Mapping[str, str] = {}
+    partitions = 4
+
+    def __init__(self, broker: KafkaBroker, prefix: str) -> None:
+        self.broker = broker
+        self.prefix = prefix
+        broker.create_topics({prefix + topic: self.partitions for topic in OUTPUTS})
+
+    def sink(self) -> KafkaSink:
+        client = {"bootstrap.servers": self.broker.bootstrap, "log_level": 0}
+        made = KafkaSink(self.prefix, client, dict.fromkeys(OUTPUTS, self.partitions), self.encode, self.prefix)
+        Patience().persist(made.begin, Stop(), lambda _: None)  # a new topic's leader is known a moment later
+        return made
+
+    @staticmethod
+    def encode(topic: str, frame: pl.DataFrame) -> list[bytes]:
+        return encode_avro(frame, OUTPUTS[topic].schema, 1)
+
+    def read(self, sink: Sink) -> dict[str, pl.DataFrame]:
+        # What a lane left undecided or open is ended by its successor; a reader of committed records waits for that.
+        Patience().persist(lambda: sink.open_lane(0, 1, sink.begin()), Stop(), lambda _: None).close()
+        return {topic: read_topic(self.broker.bootstrap, self.prefix, topic, self.partitions) for topic in sink.topics}
+
+    def poisoned(self, batch: OutputBatch) -> OutputBatch:
+        last = list(batch)[-1]
+        column = OUTPUTS[last].id_columns[0]
+        return {**batch, last: batch[last].with_columns(pl.when(pl.int_range(pl.len()) < pl.len() - 1).then(pl.col(column)).alias(column))}
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        self.broker.kill()
+        try:
+            yield
+        finally:
+            self.broker.restart()
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        with stopped(self.broker):
+            yield
+
+
+def read_topic(bootstrap: str, prefix: str, topic: str, partitions: int) -> pl.DataFrame:
+    """Gives a topic's committed records as its output frame."""
+    settings = {"bootstrap.servers": bootstrap, "group.id": "reader", "isolation.level": "read_committed"}
+    consumer = Consumer({**settings, "enable.partition.eof": True, "auto.offset.reset": "earliest"})
+    consumer.assign([TopicPartition(prefix + topic, partition, 0) for partition in range(partitions)])
+    # Without logical types, for times stay milliseconds in frames.
+    text = avro.text(OUTPUTS[topic].schema).replace('"logicalType"', '"was"')
+    parsed = fastavro.parse_schema(json.loads(text))
+    rows: list[list[object]] = []
+    ended: set[int | None] = set()
+    while len(ended) < partitions:
+        for message in consumer.consume(500, timeout=0.2):
+            if message.error():
+                ended.add(message.partition())
+                continue
+            found = fastavro.schemaless_reader(io.BytesIO(bytes(message.value() or b"")[5:]), parsed, None)
+            assert isinstance(found, dict)
+            rows.append(list(found.values()))
+    consumer.close()
+    return pl.DataFrame(rows, schema=output_schema(topic), orient="row")
+
+
 @contextmanager
-def stopped(server: PostgresServer) -> Iterator[None]:
+def stopped(server: PostgresServer | KafkaBroker) -> Iterator[None]:
     """Stops all processes of the server (SIGSTOP), so that the kernel accepts connections and nobody answers."""
     assert server.pid is not None
     family = [server.pid, *descendants(server.pid)]

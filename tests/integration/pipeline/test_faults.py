@@ -76,9 +76,8 @@ def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     yield start
     for process in running:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
+        process.kill()  # nothing, where it has ended
+        process.wait(10)
 
 
 def test_a_database_that_dies_and_comes_back_costs_nothing(
