@@ -6,13 +6,14 @@ Partitions are assigned by headrace, not by a consumer group: the group id serve
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import polars as pl
-from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.errors import ConfigError, FatalError, RetryableError
 from schemas.events import RAW
@@ -29,6 +30,7 @@ _TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-
 
 Headers = dict[str, str | bytes | None] | list[tuple[str, str | bytes | None]]
 Start = Literal["earliest", "latest"] | datetime
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +59,17 @@ class KafkaInput:
         said: list[KafkaError] = []
         # While it waits for metadata librdkafka tries 20 times a second, and would write a line each time: the error raised here says it once.
         consumer = self.consumer({"log_level": 2, "error_cb": said.append})
+        failure = None
         try:
             found = consumer.list_topics(timeout=_REQUEST_TIMEOUT_S).topics
         except KafkaException as error:
             consumer.poll(0)  # hands over what the client knows better than "timed out"
             refused = [known for known in said if known.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL)]
-            raise kafka_failure(refused[0] if refused else error.args[0], "metadata of the input topics") from error
+            failure = kafka_failure(refused[0] if refused else error, "metadata of the input topics")
         finally:
             consumer.close()
+        if failure is not None:
+            raise failure
         missing = [topic for topic in map(self.physical, self.topics) if topic not in found or found[topic].error is not None]
         if missing:
             raise ConfigError(f"kafka.inputs: topic {', '.join(missing)} is not on the cluster; create it, or leave it out of kafka.inputs")
@@ -77,20 +82,20 @@ class KafkaInput:
             if isinstance(start, datetime):
                 millis = int(start.timestamp() * 1000)
                 asked = [TopicPartition(self.physical(topic), partition, millis) for topic, partition in partitions]
-                answers = consumer.offsets_for_times(asked, timeout=_REQUEST_TIMEOUT_S)
+                answers = _asked(lambda: consumer.offsets_for_times(asked, timeout=_REQUEST_TIMEOUT_S), "start offsets")
                 ends = {place: self.bounds(consumer, *place)[1] for place in partitions}
                 times = {(self.logical(answer.topic), answer.partition): answer.offset for answer in answers}
                 return {place: times[place] if times[place] >= 0 else ends[place] for place in ends}
             which = 1 if start == "latest" else 0
             return {(topic, partition): self.bounds(consumer, topic, partition)[which] for topic, partition in partitions}
-        except KafkaException as error:
-            raise kafka_failure(error.args[0], "start offsets") from error
         finally:
             consumer.close()
 
     def bounds(self, consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
         """Gives the oldest offset and the end of a partition."""
-        low, high = consumer.get_watermark_offsets(TopicPartition(self.physical(topic), partition), timeout=_REQUEST_TIMEOUT_S, cached=False)
+        place = TopicPartition(self.physical(topic), partition)
+        where = f"offsets of {topic}[{partition}]"
+        low, high = _asked(lambda: consumer.get_watermark_offsets(place, timeout=_REQUEST_TIMEOUT_S, cached=False), where)
         return low, high
 
     def physical(self, topic: str) -> str:
@@ -135,17 +140,15 @@ class KafkaReader:
         self._source = source
         self._next = dict(offsets)
         self._at_end: set[Partition] = set()
+        self._closed = False
         self._consumer = source.consumer()
         try:
             for (topic, partition), offset in self._next.items():
                 low, high = source.bounds(self._consumer, topic, partition)
                 if not low <= offset <= high:
                     raise FatalError(_lost(topic, partition, offset, low, high))
-            self._consumer.assign(self._places(self._next))
-        except KafkaException as error:
-            self._consumer.close()
-            raise kafka_failure(error.args[0], "assigning the input partitions") from error
-        except FatalError:
+            _asked(lambda: self._consumer.assign(self._places(self._next)), "assigning the input partitions")
+        except BaseException:
             self._consumer.close()
             raise
 
@@ -156,27 +159,27 @@ class KafkaReader:
 
     @property
     def at_end(self) -> frozenset[Partition]:
-        """Partitions of which everything that is there was polled."""
-        return frozenset(self._at_end)
+        """Partitions of which everything that is there was polled: what the client has fetched meanwhile and not handed over counts as there."""
+        return frozenset(partition for partition in self._at_end if self._high(partition) <= self._next[partition])
 
     def poll(self, rows_max: int) -> pl.DataFrame:
         """Gives what has arrived, at most ``rows_max`` rows of ``schemas.events.RAW``; empty when nothing has. Does not wait.
 
         Raises:
-            RetryableError: The cluster is away (librdkafka reconnects by itself; poll again).
+            RetryableError: Nothing was polled; poll again. A cluster that is away raises nothing: librdkafka reconnects by itself.
             FatalError: The offset to read is gone.
         """
         taken: list[Message] = []
-        for message in self._consumer.consume(rows_max, timeout=0):
+        ends: dict[Partition, int] = {}
+        for message in _asked(lambda: self._consumer.consume(rows_max, timeout=0), "polling the input topics"):
             error = message.error()
             if error is None:
                 taken.append(message)
             elif error.code() == KafkaError._PARTITION_EOF:
-                self._at_end.add(self._partition(message))
+                ends[self._partition(message)] = message.offset() or 0
             elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
                 partition = self._partition(message)
-                low, high = self._source.bounds(self._consumer, *partition)
-                raise FatalError(_lost(*partition, self._next[partition], low, high))
+                raise FatalError(_lost(*partition, self._next[partition], *self._fetched_bounds(partition)))
             elif not error.retriable():
                 failure = kafka_failure(error, "polling the input topics")
                 if not isinstance(failure, RetryableError):
@@ -185,27 +188,37 @@ class KafkaReader:
         for topic, partition, last in frame.group_by("topic", "partition").agg(pl.col("offset").max()).iter_rows():
             self._next[topic, partition] = last + 1
             self._at_end.discard((topic, partition))
-        self._note_ends()
+        self._note_ends(ends)
         return frame
 
-    def _note_ends(self) -> None:
-        """Notices partitions read to their end: the end-of-partition event comes only once, before later records."""
-        for topic, partition in self._next.keys() - self._at_end:
-            _, high = self._consumer.get_watermark_offsets(TopicPartition(self._source.physical(topic), partition), cached=True)
-            if 0 <= high <= self._next[topic, partition]:
-                self._at_end.add((topic, partition))
+    def _note_ends(self, ends: Mapping[Partition, int]) -> None:
+        """Notices partitions read to their end, told by the client, or known because nothing lies beyond the last record.
+
+        Between the last record and the end there may be offsets without records: markers of transactions, aborted records, compacted ones.
+        """
+        for place, end in ends.items():
+            if end >= self._next[place]:
+                self._next[place] = end
+                self._at_end.add(place)
+        self._at_end.update(place for place in self._next.keys() - self._at_end if 0 <= self._high(place) <= self._next[place])
+
+    def _high(self, place: Partition) -> int:
+        """Gives the end of a partition as the last fetch told it; negative before the first."""
+        return self._fetched_bounds(place)[1]
+
+    def _fetched_bounds(self, place: Partition) -> tuple[int, int]:
+        topic, partition = place
+        low, high = self._consumer.get_watermark_offsets(TopicPartition(self._source.physical(topic), partition), cached=True)
+        return low, high
 
     def lag(self) -> dict[Partition, int]:
         """Gives the records not yet polled, by partition, as far as the last fetch told."""
-        behind: dict[Partition, int] = {}
-        for (topic, partition), offset in self._next.items():
-            _, high = self._consumer.get_watermark_offsets(TopicPartition(self._source.physical(topic), partition), cached=True)
-            behind[topic, partition] = max(0, high - offset) if high != OFFSET_END and high >= 0 else 0
-        return behind
+        return {place: max(0, self._high(place) - offset) for place, offset in self._next.items()}
 
     def commit(self, offsets: Mapping[Partition, int]) -> None:
         """Tells the group how far the snapshots have come, for lag tools only; a failure is of no consequence to delivery."""
-        self._consumer.commit(offsets=self._places(offsets), asynchronous=True)
+        with suppress(KafkaException):
+            self._consumer.commit(offsets=self._places(offsets), asynchronous=True)
 
     def _places(self, offsets: Mapping[Partition, int]) -> list[TopicPartition]:
         return [TopicPartition(self._source.physical(topic), partition, offset) for (topic, partition), offset in sorted(offsets.items())]
@@ -217,8 +230,10 @@ class KafkaReader:
         return self._source.logical(topic), partition
 
     def close(self) -> None:
-        """Leaves the cluster."""
-        self._consumer.close()
+        """Leaves the cluster; may be called twice."""
+        if not self._closed:
+            self._closed = True
+            self._consumer.close()
 
 
 def raw_frame(messages: Sequence[Message], prefix_length: int) -> pl.DataFrame:
@@ -248,3 +263,12 @@ def _lost(topic: str, partition: int, offset: int, low: int, high: int) -> str:
         f"{topic}[{partition}]: must go on at offset {offset}, but the topic holds {low} to {high} only: retention or a deleted topic took "
         "records that were not processed. Nothing was skipped. Restore the topic, or start under a new pipeline name with source.start set"
     )
+
+
+def _asked(call: Callable[[], T], where: str) -> T:
+    """Gives the call's result; turns librdkafka's errors into ours, outside of the handler, so that the foreign error does not travel along."""
+    try:
+        return call()
+    except KafkaException as error:
+        failure = kafka_failure(error, where)
+    raise failure
