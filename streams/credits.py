@@ -22,17 +22,24 @@ class Credits:
     def __init__(self, rows_max: int, on_change: Callable[[int], None]) -> None:
         self._rows_max = rows_max
         self._in_flight = 0
+        self._reserved = 0
         self._on_change = on_change
         self._lock = threading.Lock()
 
-    def available(self, wanted: int) -> int:
-        """Gives how many of the wanted rows may be polled now."""
+    def reserve(self, wanted: int) -> int:
+        """Gives how many of the wanted rows may be polled now, and keeps them from other source lanes until ``take`` is told what was polled."""
         with self._lock:
-            return min(wanted, self._rows_max - self._in_flight)
+            granted = min(wanted, self._rows_max - self._in_flight - self._reserved)
+            self._reserved += granted
+        return granted
 
-    def take(self, rows: int) -> None:
-        """Counts rows as in flight."""
-        self._change(rows)
+    def take(self, rows: int, reserved: int) -> None:
+        """Counts rows as in flight, in place of the reservation under which they were polled."""
+        assert 0 <= rows <= reserved, f"{rows} rows polled under a reservation of {reserved}"
+        with self._lock:
+            self._reserved -= reserved
+        if rows:
+            self._change(rows)
 
     def give_back(self, rows: int) -> None:
         """Counts rows as done."""

@@ -92,18 +92,30 @@ class Intake:
         self._post(frozenset())
 
     def take(self, raw: pl.DataFrame) -> list[LaneBatch]:
-        """Gives one batch for each lane, in lane order; every row of ``raw`` is in one of them, as a row or as a dead letter."""
-        self._telemetry.batch_polled(raw.height)
-        for topic, rows in raw.group_by("topic").len().iter_rows():
-            self._telemetry.outcome(topic, "polled", rows)
+        """Gives one batch for each lane, in lane order; every row of ``raw`` is in one of them, as a row or as a dead letter.
+
+        Raises:
+            RetryableError: The schema registry is away. Nothing was taken: the same rows must come again, before any others.
+        """
         with self._board.front_lock:
             rows, all_dead = self._through_front(raw)
+        self._telemetry.batch_polled(raw.height)
+        for topic, polled in raw.group_by("topic").len().iter_rows():
+            self._telemetry.outcome(topic, "polled", polled)
         rows, self.state.watermarks = row_watermarks(rows, self.state.watermarks, self._floors)
+        self._drop_floors(rows)
         for topic, partition, newest in rows.group_by("topic", "partition").agg(pl.col("event_time").max()).iter_rows():
             self.state.newest[topic, partition] = max(newest, self.state.newest.get((topic, partition), newest))
         self._telemetry.dead(all_dead)
         self._post(frozenset())
         return self._split(rows, all_dead)
+
+    def _drop_floors(self, rows: pl.DataFrame) -> None:
+        """Forgets the floors that the watermarks hold by now, so that a batch costs the same after a year."""
+        for topic, partition, last in rows.group_by("topic", "partition").agg(pl.col("offset").max()).iter_rows():
+            floors = self._floors[topic, partition]
+            if floors:
+                self._floors[topic, partition] = [(at, watermark) for at, watermark in floors if at > last + 1]
 
     def _through_front(self, raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         rows, dead = raw, [NO_DEAD]
@@ -128,21 +140,27 @@ class Intake:
         raised = [
             IdleMark(topic, partition, offset, floor)
             for (topic, partition), offset in idle.items()
-            if floor is not None and floor > self.state.watermarks.get((topic, partition), floor - 1)
+            if floor is not None and self._closes_a_window((topic, partition), floor)
         ]
         if raised:
             self._record_idle(raised)
             for mark in raised:
-                self._floors[mark.topic, mark.partition].append((mark.offset, mark.watermark))
                 self.state.watermarks[mark.topic, mark.partition] = mark.watermark
             self._post(frozenset(idle))
         return self._split(None, NO_DEAD) if raised or moved else []
+
+    def _closes_a_window(self, partition: Partition, floor: int) -> bool:
+        """Tells whether the floor is worth a durable mark: one that passes no window's end closes nothing, and would cost a sync at every poll."""
+        before = self.state.watermarks.get(partition)
+        return before is None or floor // self._topology.window_ms > before // self._topology.window_ms
 
     def _replay_floors(self, idle: Mapping[Partition, int]) -> bool:
         """Applies the marks that an earlier life recorded for the offsets now reached."""
         moved = False
         for partition, offset in idle.items():
             reached = [watermark for at, watermark in self._floors[partition] if at <= offset]
+            if reached:
+                self._floors[partition] = [(at, watermark) for at, watermark in self._floors[partition] if at > offset]
             before = self.state.watermarks.get(partition)
             if reached and (before is None or max(reached) > before):
                 self.state.watermarks[partition] = max(reached)

@@ -36,6 +36,7 @@ class Lane:
         telemetry: Counts.
         states: State by step name, as of the snapshot.
         marks: Watermarks by partition, as of the snapshot.
+        joined: What an earlier life gave as ``joined``, as of the snapshot.
     """
 
     def __init__(
@@ -45,11 +46,15 @@ class Lane:
         telemetry: Telemetry,
         states: Mapping[str, State] | None = None,
         marks: Marks | None = None,
+        joined: Mapping[Partition, int] | None = None,
     ) -> None:
         self._topology = topology
         self._telemetry = telemetry
         self._states: dict[str, State] = {step.name: EMPTY_STATE for step in topology.keyed_steps} | dict(states or {})
         self._marks: dict[Partition, int | None] = dict.fromkeys(partitions) | {p: m for p, m in (marks or {}).items() if p in set(partitions)}
+        self._joined = dict(joined or {})
+        if marks is not None:
+            self._join([partition for partition in partitions if partition not in marks], merge(marks))
         self._watermark: int | None = merge(self._marks)
         self._empty = empty_rows(topology)
 
@@ -57,6 +62,21 @@ class Lane:
     def states(self) -> Mapping[str, State]:
         """State by step name."""
         return self._states
+
+    @property
+    def joined(self) -> Mapping[Partition, int]:
+        """Partitions that were added after the pipeline began, with the watermark from which they count."""
+        return self._joined
+
+    def _join(self, added: Sequence[Partition], floor: int | None) -> None:
+        """Lets new partitions begin at the watermark that the others have reached.
+
+        State before it was freed. A row of a new partition from before it would open a freed window anew, with a lower revision than the one that
+        was published: so it is late, as it would be in an old partition.
+        """
+        if floor is not None:
+            self._joined |= dict.fromkeys(added, floor)
+            self._marks |= dict.fromkeys(added, floor)
 
     @property
     def marks(self) -> Marks:
@@ -77,7 +97,17 @@ class Lane:
         dead = [batch.dead for batch in batches]
         if not rows and not moved:
             return self._publish({}, dead)
-        return self._fold(pl.concat(rows) if rows else self._empty, dead)
+        return self._fold(self._from_joining(pl.concat(rows)) if rows else self._empty, dead)
+
+    def _from_joining(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Raises the row watermarks of partitions that joined late to where they joined."""
+        if not self._joined:
+            return rows
+        mark = pl.col("row_watermark")
+        for (topic, partition), floor in self._joined.items():
+            of_it = (pl.col("topic") == topic) & (pl.col("partition") == partition)
+            mark = pl.when(of_it).then(pl.max_horizontal(mark, pl.lit(floor))).otherwise(mark)
+        return rows.with_columns(mark.alias("row_watermark"))
 
     def finish(self) -> OutputBatch:
         """Closes every window, as at the end of a finite input."""

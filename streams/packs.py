@@ -22,7 +22,7 @@ import polars as pl
 from operators.contract import EMPTY_STATE, KeyedStep, State
 from operators.state_bytes import from_bytes, to_bytes
 from schemas.errors import FatalError
-from streams.recovery import write_durably
+from streams.recovery import make_durable_directory, write_durably
 
 _SNAPSHOTS_KEPT: Final = 3
 
@@ -63,7 +63,7 @@ class LanePacks:
         self._steps = steps
         self._saved: dict[str, _Step] = {name: _Step() for name in steps}
         self._number = 0
-        path.mkdir(parents=True, exist_ok=True)
+        make_durable_directory(path)
         if manifest is not None:
             self._load(json.loads(manifest))
         self._kept = [self._packs_in_use()]

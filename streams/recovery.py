@@ -11,17 +11,23 @@ state/           packs of state frames, referred to by the engine's snapshots (`
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import threading
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from schemas.errors import ConfigError, FatalError
 from streams.batch import Partition
+
+#: The file of idle marks is written anew, without those that no start can need, whenever it has grown by so much.
+_FACTS_GROWTH_BYTES: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,7 @@ class RecoveryDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.mkdir(parents=True, exist_ok=True)
+        make_durable_directory(path)
         self._lease = os.open(path / "lease", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -95,9 +101,14 @@ class RecoveryDirectory:
             ) from error
         os.ftruncate(self._lease, 0)
         os.pwrite(self._lease, f"{os.getpid()}\n".encode(), 0)
-        self._facts = os.open(path / "facts.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._facts_lock = threading.Lock()
+        self._facts = self._open_facts()
         # A line that a crash tore never took effect. It goes before the next mark would be written on to its end.
         os.ftruncate(self._facts, (path / "facts.jsonl").read_bytes().rfind(b"\n") + 1)
+        self._facts_bytes_max = os.fstat(self._facts).st_size + _FACTS_GROWTH_BYTES
+
+    def _open_facts(self) -> int:
+        return os.open(self.path / "facts.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     @property
     def engine_path(self) -> Path:
@@ -182,10 +193,34 @@ class RecoveryDirectory:
             write_durably(path, text.encode())
 
     def record_idle(self, marks: Sequence[IdleMark]) -> None:
-        """Makes idle marks durable; they may take effect only after this returns."""
-        lines = b"".join(json.dumps(asdict(mark), separators=(",", ":")).encode() + b"\n" for mark in marks)
-        _write_all(self._facts, lines)
-        os.fdatasync(self._facts)
+        """Makes idle marks durable; they may take effect only after this returns. May be called from several threads.
+
+        Raises:
+            FatalError: They could not be written.
+        """
+        with self._facts_lock, _disk_errors(self.path / "facts.jsonl"):
+            _write_all(self._facts, _lines(marks))
+            os.fdatasync(self._facts)
+
+    def forget_idle(self, reached: Mapping[Partition, int]) -> None:
+        """Drops idle marks that no start can need any more, once the file has grown enough to be worth it.
+
+        Args:
+            reached: By partition, an offset behind which no snapshot within reach begins.
+        """
+        with self._facts_lock:
+            if os.fstat(self._facts).st_size <= self._facts_bytes_max:
+                return
+            needed = [
+                IdleMark(topic, partition, offset, watermark)
+                for (topic, partition), marks in self.idle_marks().items()
+                for offset, watermark in marks
+                if offset >= reached.get((topic, partition), 0)
+            ]
+            write_durably(self.path / "facts.jsonl", _lines(needed))
+            os.close(self._facts)
+            self._facts = self._open_facts()
+            self._facts_bytes_max = os.fstat(self._facts).st_size + _FACTS_GROWTH_BYTES
 
     def idle_marks(self) -> dict[Partition, list[tuple[int, int]]]:
         """Gives the recorded idle marks: (offset, watermark) by partition, the highest watermark per offset.
@@ -215,16 +250,53 @@ class RecoveryDirectory:
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Replaces a file in one step; the new content survives a power loss after this returns."""
+    """Replaces a file in one step; the new content survives a power loss after this returns.
+
+    Raises:
+        FatalError: It could not be written; the old content stands.
+    """
     part = path.with_name(path.name + ".part")
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with _disk_errors(path):
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            _write_all(handle, content)
+            os.fdatasync(handle)
+        finally:
+            os.close(handle)
+        part.rename(path)
+        _sync_directory(path.parent)
+
+
+def make_durable_directory(path: Path) -> None:
+    """Makes a directory and those above it that are absent; they survive a power loss after this returns.
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
+    absent = [each for each in (path, *path.parents) if not each.exists()]
     try:
-        _write_all(handle, content)
-        os.fdatasync(handle)
-    finally:
-        os.close(handle)
-    part.rename(path)
-    _sync_directory(path.parent)
+        path.mkdir(parents=True, exist_ok=True)
+        for each in absent:
+            _sync_directory(each.parent)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be made a directory ({_name_of(error)}); choose another or mend its permissions") from error
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """Turns an error of the operating system into ours."""
+    try:
+        yield
+    except OSError as error:
+        raise FatalError(f"{path}: not written ({_name_of(error)}); free space or mend the disk and start again: nothing is lost") from error
+
+
+def _name_of(error: OSError) -> str:
+    return errno.errorcode.get(error.errno or 0, "an error without a number")
+
+
+def _lines(marks: Sequence[IdleMark]) -> bytes:
+    return b"".join(json.dumps(asdict(mark), separators=(",", ":")).encode() + b"\n" for mark in marks)
 
 
 def _write_all(handle: int, content: bytes) -> None:

@@ -7,10 +7,10 @@ the begin record is written. From then on any crash is resumed from what is on d
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import polars as pl
 
@@ -34,6 +34,8 @@ from streams.stop import Abandoned, Stop
 from streams.summary import RunSummary, summary_of
 from streams.telemetry import Telemetry
 from streams.topology import Topology
+
+T = TypeVar("T")
 
 #: Allocations before a young collection, young collections before a middle one, middle ones before a full one.
 _COLLECT_EVERY: Final = (100_000, 20, 100)
@@ -63,7 +65,7 @@ def run_pipeline(
         recovery.check(fingerprint_of(topology, config, policy_digest))
         recovery.keep_policy(policy_digest, policy_text)
 
-        def patiently(call: Callable[[], Begin]) -> Begin:
+        def patiently(call: Callable[[], T]) -> T:
             def away(error: RetryableError) -> None:
                 if stop.requested:
                     raise Abandoned(f"stopped before the first record was read: {error}") from error
@@ -86,7 +88,7 @@ def run_pipeline(
                 linger_s=config.source.linger_ms / 1000,
                 idle_s=config.source.idle_ms / 1000,
                 epoch_s=config.recovery.epoch_interval_ms / 1000,
-                until=source.start_offsets(sorted(begin.inputs), "latest") if until_end else None,
+                until=patiently(lambda: source.start_offsets(sorted(begin.inputs), "latest")) if until_end else None,
             ),
             credits=Credits(config.source.rows_in_flight_max, telemetry.rows_in_flight),
             write_deadline_s=config.sink.deadline_ms / 1000,
@@ -164,13 +166,19 @@ def _begin(recovery: RecoveryDirectory, topology: Topology, policy_digest: str, 
             "configuration no longer has; put the topics back, or start the pipeline under a new name with an empty recovery directory"
         )
     new = [partition for partition in partitions if partition not in known]
-    # A partition that appears later was empty before, so all of it is new.
-    inputs = {**known, **(source.start_offsets(new, "earliest" if found else _start(config)) if new else {})}
+    inputs = {**known, **_starts(source, new, {topic for topic, _ in known}, _start(config))}
     positions = {sink.name: found.sinks[sink.name] if found and sink.name in found.sinks else sink.begin() for sink in sinks}
     begin = Begin(fingerprint_of(topology, config, policy_digest), inputs, positions)
     if begin != found:
         recovery.record_begin(begin)
     return begin
+
+
+def _starts(source: KafkaInput, new: Sequence[Partition], topics_known: Set[str], start: Start) -> dict[Partition, int]:
+    """Gives where to begin new partitions: of a known topic at the oldest record, because it was empty before; of a new topic as configured."""
+    grown = [partition for partition in new if partition[0] in topics_known]
+    fresh = [partition for partition in new if partition[0] not in topics_known]
+    return {**(source.start_offsets(grown, "earliest") if grown else {}), **(source.start_offsets(fresh, start) if fresh else {})}
 
 
 def _start(config: Config) -> Start:

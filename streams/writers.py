@@ -14,12 +14,12 @@ from collections.abc import Callable
 
 import polars as pl
 
-from schemas.errors import FatalError, RetryableError
+from schemas.errors import FatalError, HeadraceError, RetryableError
 from sinks.contract import OutputBatch, SinkLane
 from streams.credits import Ticket
 from streams.log import log
 from streams.patience import Patience
-from streams.stop import Stop
+from streams.stop import Abandoned, Stop
 from streams.telemetry import Telemetry
 
 #: Rows in one write at most, unless a single batch has more: bounds a transaction and the staging table.
@@ -79,18 +79,24 @@ class LaneWriter:
             assert self._lane is not None
             return self._lane.position()
 
-    def close(self) -> None:
-        """Ends the thread and closes the lane. What was not flushed is not written; a replay writes it."""
+    def abandon(self) -> None:
+        """Tells the thread to end after the try that it is at, without waiting for it: the run has failed elsewhere."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
+
+    def close(self) -> None:
+        """Ends the thread and closes the lane. What was not flushed is not written; a replay writes it."""
+        self.abandon()
         self._thread.join(self._deadline_s)
         if self._lane is not None and not self._thread.is_alive():
             self._lane.close()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
-            raise FatalError(f"sink {self._sink}: {self._failure}") from self._failure
+            # The text of an error that is not ours may quote a value.
+            what = str(self._failure) if isinstance(self._failure, HeadraceError) else f"{type(self._failure).__name__} in headrace itself"
+            raise FatalError(f"sink {self._sink}: {what}") from self._failure
 
     def _run(self) -> None:
         try:
@@ -136,6 +142,8 @@ class LaneWriter:
             ticket.acknowledge()
 
     def _failed_once(self, error: RetryableError) -> None:
+        if self._closing:
+            raise Abandoned(f"closed before the sink acknowledged: {error}")
         self._telemetry.sink_retried(self._sink)
         if self._away_since is None:  # one line an outage, not one a try
             self._away_since = time.monotonic()

@@ -31,13 +31,14 @@ from bytewax.dataflow import Dataflow
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
-from schemas.errors import HeadraceError, RetryableError
+from schemas.errors import RetryableError
 from sinks.contract import Sink, SinkLane
-from streams.batch import LaneBatch, Partition
+from streams.batch import LaneBatch, Marks, Partition
 from streams.credits import Credits, Ticket
 from streams.failpoints import Failpoints
 from streams.intake import Board, Intake, IntakeState
 from streams.lane import Lane
+from streams.log import log
 from streams.packs import LanePacks
 from streams.patience import Patience
 from streams.recovery import RecoveryDirectory
@@ -56,6 +57,8 @@ _RecoveryConfig: Callable[..., object] = bytewax_recovery.RecoveryConfig
 
 #: How often lag and watermark gauges are set.
 _GAUGES_EVERY_S = 1.0
+#: Shortest time between polls that did not fill a batch, whatever the linger: without credits or input the source must not spin.
+_REST_S_MIN = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,8 @@ class Run:
     stop: Stop
     telemetry: Telemetry
     failpoints: Failpoints
-    failure: HeadraceError | None = None
+    failure: Exception | None = None
+    abandon: list[Callable[[], None]] = field(default_factory=list)
     board: Board = field(init=False)
     floors: Mapping[Partition, Sequence[tuple[int, int]]] = field(init=False)
 
@@ -113,8 +117,8 @@ class Run:
         """Partitions that a source lane reads: by partition number, so that growth of one topic moves no other's."""
         return [partition for partition in self.partitions if partition[1] % self.source_lanes == source_lane]
 
-    def lane_batch_failed(self, error: HeadraceError) -> None:
-        """Keeps the first failure: Bytewax reports only that some worker panicked."""
+    def failed(self, error: Exception) -> None:
+        """Keeps the first failure for ``run_flow`` to raise as it was; the other parts stop when they see it."""
         if self.failure is None:
             self.failure = error
 
@@ -123,7 +127,7 @@ def run_flow(run: Run) -> None:
     """Runs until the stop is requested, the bounded input is done, or a part fails.
 
     Raises:
-        HeadraceError: The first failure of a part, as that part raised it.
+        Exception: The first failure of a part, as that part raised it; on purpose, a HeadraceError.
     """
     flow = Dataflow(run.topology.name.replace("-", "_"))
     lanes = op.input("source", flow, _Source(run))
@@ -145,6 +149,9 @@ def run_flow(run: Run) -> None:
         if run.failure is None:
             raise
     if run.failure is not None:
+        # Bytewax closes parts at an orderly end only.
+        for abandon in run.abandon:
+            abandon()
         raise run.failure
 
 
@@ -155,7 +162,9 @@ class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
         self._run = run
         partitions = run.partitions_of(number)
         offsets, state = _resumed(resume, partitions, run.begin_inputs)
-        self._reader = run.patience.persist(lambda: KafkaReader(run.source, offsets), run.stop, lambda _: None)
+        self._waiting = False
+        self._reader = run.patience.persist(lambda: KafkaReader(run.source, offsets), run.stop, self._waits)
+        run.abandon.append(self._reader.close)
         self._intake = Intake(run.topology, partitions, run.board, run.floors, run.recovery.record_idle, run.telemetry, state)
         now = time.monotonic()
         self._quiet_since = dict.fromkeys(partitions, now)
@@ -170,25 +179,38 @@ class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
         self._polled_at = datetime.now(UTC)
         if run.failure is not None or run.stop.requested or self._finished:
             raise StopIteration
-        rows_max = run.credits.available(run.pace.batch_rows_max)
-        if rows_max <= 0:
-            return []
-        try:
-            before = dict(self._reader.offsets)
-            raw = self._reader.poll(rows_max)
-            if raw.height:
-                run.failpoints.hit("after_poll")
-                run.credits.take(raw.height)
-            self._hurry = raw.height * 2 >= run.pace.batch_rows_max
-            batches = self._intake.take(raw) if raw.height else []
-            batches += self._rest({p for p, offset in self._reader.offsets.items() if offset != before[p]})
-        except RetryableError:
-            return []
-        except HeadraceError as error:
-            run.lane_batch_failed(error)
-            raise
+        batches = _guarded(run, self._polled)
         self._gauge()
         return [(str(lane % run.topology.lanes), batch) for lane, batch in enumerate(batches)]
+
+    def _polled(self) -> list[LaneBatch]:
+        """Gives what one poll makes, nothing while no credits are left."""
+        run = self._run
+        self._hurry = False
+        reserved = run.credits.reserve(run.pace.batch_rows_max)
+        if reserved == 0:
+            return []
+        before = dict(self._reader.offsets)
+        try:
+            raw = self._reader.poll(reserved)
+        except RetryableError as error:
+            run.credits.take(0, reserved)
+            self._waits(error)
+            return []
+        run.credits.take(raw.height, reserved)
+        batches = []
+        if raw.height:
+            run.failpoints.hit("after_poll")
+            self._hurry = raw.height * 2 >= run.pace.batch_rows_max
+            # Polled rows are not polled again: they are tried here until they are through. Lanes and snapshots of this worker wait with them.
+            batches = run.patience.persist(lambda: self._intake.take(raw), run.stop, self._waits)
+            self._waiting = False
+        return batches + self._rest({p for p, offset in self._reader.offsets.items() if offset != before[p]})
+
+    def _waits(self, error: RetryableError) -> None:
+        if not self._waiting:  # one line an outage, not one a try
+            self._waiting = True
+            log().warning("source.waiting", problem=str(error))
 
     def _rest(self, polled: Set[Partition]) -> list[LaneBatch]:
         """Tells the intake which partitions are idle; at the end of a bounded run, those that are done."""
@@ -215,12 +237,16 @@ class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
     def next_awake(self) -> datetime:
         # From the beginning of the poll: Bytewax took its own time before it, and waits for the difference. Counted from now, every batch would be
         # followed by a rest as long as its own work.
-        return self._polled_at + timedelta(seconds=0 if self._hurry else self._run.pace.linger_s)
+        return self._polled_at + timedelta(seconds=0 if self._hurry else max(self._run.pace.linger_s, _REST_S_MIN))
 
     def snapshot(self) -> str:
-        # Bytewax has committed the epoch before by now, so its offsets may be told to the group.
+        return _guarded(self._run, self._save)
+
+    def _save(self) -> str:
+        # Bytewax has committed the epoch before by now: its offsets may be told to the group, and no start begins before them.
         if self._committable:
             self._reader.commit(self._committable)
+            self._run.recovery.forget_idle(self._committable)
         self._committable = dict(self._reader.offsets)
         state = self._intake.state
         return json.dumps(
@@ -231,7 +257,7 @@ class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
         self._reader.close()
 
 
-def _rows(by_partition: Mapping[Partition, int]) -> list[list[str | int]]:
+def _rows(by_partition: Mapping[Partition, int] | Marks) -> list[list[str | int | None]]:
     return [[topic, partition, value] for (topic, partition), value in sorted(by_partition.items())]
 
 
@@ -263,9 +289,12 @@ class _LanePart(StatefulSinkPartition[LaneBatch, str]):
         steps = {step.name: step for step in run.topology.keyed_steps}
         self._packs = LanePacks(run.recovery.packs_path / str(number), steps, found["state"].encode() if found else None)
         marks = {(topic, partition): mark for topic, partition, mark in found["marks"]} if found else None
-        self._lane = Lane(run.topology, run.partitions, run.telemetry, self._packs.states(), marks)
-        positions = {name: bytes.fromhex(position) for name, position in found["sinks"].items()} if found else run.begin_sinks
+        joined = {(topic, partition): mark for topic, partition, mark in found["joined"]} if found else None
+        self._lane = Lane(run.topology, run.partitions, run.telemetry, self._packs.states(), marks, joined)
+        # A sink that was configured after the snapshot has no position in it.
+        positions = {**run.begin_sinks, **({name: bytes.fromhex(position) for name, position in found["sinks"].items()} if found else {})}
         self._writers = {sink.name: self._writer(sink, number, positions[sink.name]) for sink in run.sinks}
+        run.abandon += [writer.abandon for writer in self._writers.values()]
 
     def _writer(self, sink: Sink, number: int, position: bytes) -> LaneWriter:
         run = self._run
@@ -301,8 +330,14 @@ class _LanePart(StatefulSinkPartition[LaneBatch, str]):
         manifest = self._packs.save(self._lane.states)
         self._run.failpoints.hit("after_pack")
         self._run.telemetry.snapshot_taken(time.perf_counter() - begin)
-        marks = [[topic, partition, mark] for (topic, partition), mark in self._lane.marks.items()]
-        return json.dumps({"state": manifest.decode(), "marks": marks, "sinks": {name: position.hex() for name, position in positions.items()}})
+        return json.dumps(
+            {
+                "state": manifest.decode(),
+                "marks": _rows(self._lane.marks),
+                "joined": _rows(self._lane.joined),
+                "sinks": {name: position.hex() for name, position in positions.items()},
+            }
+        )
 
     def close(self) -> None:
         for writer in self._writers.values():
@@ -327,6 +362,6 @@ def _guarded(run: Run, call: Callable[[], T]) -> T:
     """Keeps the first failure of a part for ``run_flow`` to raise."""
     try:
         return call()
-    except HeadraceError as error:
-        run.lane_batch_failed(error)
+    except Exception as error:
+        run.failed(error)
         raise

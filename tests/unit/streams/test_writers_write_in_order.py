@@ -61,7 +61,7 @@ class Bench:
 
     def put(self, **rows: list[int]) -> None:
         batch = {topic: pl.DataFrame({"n": values}, schema={"n": pl.Int64}) for topic, values in rows.items()}
-        self.credits.take(1)
+        self.credits.take(1, self.credits.reserve(1))
         self.writer.put(batch, Ticket(1, 1, None, self.credits, lambda _: None))
 
 
@@ -205,3 +205,23 @@ def test_close_ends_the_thread_and_closes_the_lane() -> None:
     with bench() as made:
         made.writer.flush()
     assert made.lane.closed
+
+
+def test_the_text_of_an_error_that_is_not_ours_is_not_told() -> None:
+    with bench() as made:
+        made.lane.failures = [ValueError("ada@example.org")]
+        made.put(alerts=[1])
+        with pytest.raises(FatalError, match="sink memory: ValueError in headrace itself") as told:
+            made.writer.flush()
+        assert "ada" not in str(told.value)
+
+
+def test_an_abandoned_writer_ends_after_the_try_that_it_is_at() -> None:
+    with bench() as made:
+        made.lane.failures = [RetryableError("away", 1) for _ in range(100_000)]
+        made.put(alerts=[1])
+        assert made.lane.entered.acquire(timeout=WAIT_S)
+        made.writer.abandon()
+        made.writer._thread.join(WAIT_S)
+        assert not made.writer._thread.is_alive()
+        assert made.credits.in_flight == 1
