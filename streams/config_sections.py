@@ -49,6 +49,9 @@ class PipelineConfig(Section):
     name: str = Field(default="headrace", pattern=r"^[a-z][a-z0-9_-]{0,62}$", description="Prefix of transactional ids and snapshots.")
     lanes: int = Field(default=2, ge=1, le=64, description="Lanes of the exchange and of each sink; fixed for the life of the state.")
     workers: int = Field(default=1, ge=1, le=64, description="Worker threads.")
+    stop_grace_ms: int = Field(
+        default=20_000, ge=0, le=600_000, description="How long a stop waits for sinks that do not answer; the next start replays what they lack."
+    )
     policy: Path | None = Field(default=None, description="Policy file; absent: the policy that is packaged.")
     window_s: int = Field(default=10, ge=1, le=86_400, description="Length of a metric window.")
     lateness_s: int = Field(default=60, ge=0, le=86_400, description="How long after its end a window takes late events, in event time.")

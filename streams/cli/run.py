@@ -67,7 +67,7 @@ def _on_kafka(config: Config, until_end: bool) -> RunSummary:
     config.require_kafka()
     policy, registry = load_policy(config.pipeline.policy), open_registry(config)
     topology = build_topology(config, policy.policy, load_hash_key(config), registry)
-    telemetry, stop = Telemetry(), Stop()
+    telemetry, stop = Telemetry(), Stop(config.pipeline.stop_grace_ms / 1000)
     with ExitStack() as stack:
         stack.enter_context(signals_stop(stop))
         if config.http is not None:

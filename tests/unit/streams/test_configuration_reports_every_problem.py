@@ -29,7 +29,7 @@ def test_all_problems_come_at_once_each_with_its_line_and_fix(tmp_path: Path) ->
     )
     assert problems(path) == (
         f"{path}, line 3: pipeline.lanes: input should be a valid integer, unable to parse string as an integer",
-        f"{path}, line 2: pipeline.nmae is not a key (did you mean name?); known here: name, lanes, workers, policy, "
+        f"{path}, line 2: pipeline.nmae is not a key (did you mean name?); known here: name, lanes, workers, stop_grace_ms, policy, "
         "window_s, lateness_s, dedup_ttl_s",
         f"{path}, line 4: kafka.bootstrap is required and absent; add it or set HEADRACE_KAFKA__BOOTSTRAP",
         f"{path}, line 5: kafka.inputs: each must be one of agent_events, tool_executions, reasoning_traces, workflow_events, system_events "
