@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-import json
 import socket
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -18,74 +16,12 @@ from schemas.errors import ConfigError, HeadraceError, RetryableError, SchemaUnk
 from schemas.limits import Limits
 from schemas.registry import ConfluentRegistry, subject_of
 from tests.fixtures.records import EXAMPLES, KEY, as_avro, avro_bytes, raw_frame
-
-SECRET = "canary-password"
-
-
-class Server(ThreadingHTTPServer):
-    """The endpoints of a schema registry that headrace uses, kept in memory."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.schemas: dict[int, dict[str, Any]] = {}
-        self.subjects: dict[str, list[int]] = {}
-        self.answer: tuple[int, bytes] | None = None
-        self.paths: list[str] = []
-        self.authorization: str | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def register(self, subject: str, body: dict[str, Any]) -> dict[str, Any]:
-        for known in self.subjects.get(subject, []):
-            if self.schemas[known]["schema"] == body["schema"]:
-                return {"id": known}
-        added = len(self.schemas) + 1
-        self.schemas[added] = body
-        self.subjects.setdefault(subject, []).append(added)
-        return {"id": added}
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self._send(lambda: self.server.register(self.path.split("/")[2], body))
-
-    def do_GET(self) -> None:
-        self._send(self._find)
-
-    def _find(self) -> dict[str, Any] | None:
-        parts = self.path.split("?")[0].strip("/").split("/")
-        if parts[:2] == ["schemas", "ids"]:
-            return self.server.schemas.get(int(parts[2]))
-        ids = self.server.subjects.get(parts[1])
-        return None if ids is None else {"subject": parts[1], "version": len(ids), "id": ids[-1], **self.server.schemas[ids[-1]]}
-
-    def _send(self, made: Any) -> None:
-        self.server.paths.append(self.path.split("?")[0])
-        self.server.authorization = self.headers["Authorization"]
-        status, body = self.server.answer or (200, b"")
-        if self.server.answer is None:
-            found = made()
-            status = 200 if found is not None else 404
-            body = json.dumps(found if found is not None else {"error_code": 40403, "message": f"not found {SECRET}"}).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Keeps quiet."""
+from tests.fixtures.registry_server import SECRET, RegistryServer
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    running = Server()
+def server() -> Iterator[RegistryServer]:
+    running = RegistryServer()
     thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     yield running
@@ -95,7 +31,7 @@ def server() -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("url", ["mock://one", None])
-def test_schemas_come_back_by_their_id(server: Server, url: str | None) -> None:
+def test_schemas_come_back_by_their_id(server: RegistryServer, url: str | None) -> None:
     registry = ConfluentRegistry(url or server.url)
     first = registry.id_of("agent_event")
     assert registry.id_of("agent_event") == first
@@ -109,7 +45,7 @@ def test_schemas_come_back_by_their_id(server: Server, url: str | None) -> None:
         registry.latest("colours-value")
 
 
-def test_the_decoder_asks_once_for_an_id(server: Server) -> None:
+def test_the_decoder_asks_once_for_an_id(server: RegistryServer) -> None:
     registry = ConfluentRegistry(server.url)
     schema_id = registry.id_of("agent_event")
     value = avro_bytes(as_avro(EXAMPLES["agent_events"], "agent_events"), avro.text("agent_event"), schema_id)
@@ -120,7 +56,7 @@ def test_the_decoder_asks_once_for_an_id(server: Server) -> None:
     assert server.paths == [f"/schemas/ids/{schema_id}"]
 
 
-def test_credentials_are_sent(server: Server) -> None:
+def test_credentials_are_sent(server: RegistryServer) -> None:
     ConfluentRegistry(server.url, basic_auth=f"user:{SECRET}").id_of("alert")
     assert server.authorization == "Basic " + base64.b64encode(f"user:{SECRET}".encode()).decode()
 
@@ -140,7 +76,9 @@ def test_credentials_are_sent(server: Server) -> None:
         ((200, b"{}"), HeadraceError),
     ],
 )
-def test_every_refusal_becomes_an_error_of_ours_without_its_text(server: Server, answer: tuple[int, bytes], kind: type[HeadraceError]) -> None:
+def test_every_refusal_becomes_an_error_of_ours_without_its_text(
+    server: RegistryServer, answer: tuple[int, bytes], kind: type[HeadraceError]
+) -> None:
     registry = ConfluentRegistry(server.url, basic_auth=f"user:{SECRET}")
     server.answer = answer
     for ask in (lambda: registry.schema(5), lambda: registry.register("a-value", '"string"'), lambda: registry.latest("a-value")):
@@ -171,7 +109,7 @@ def test_a_registry_that_never_answers_is_left_at_the_deadline() -> None:
 @pytest.mark.parametrize(
     "body", [{"schema": "{}", "schemaType": "JSON"}, {"schema": '"string"', "references": [{"name": "a", "subject": "b", "version": 1}]}]
 )
-def test_schemas_of_other_kinds_are_not_taken_for_avro(server: Server, body: dict[str, Any]) -> None:
+def test_schemas_of_other_kinds_are_not_taken_for_avro(server: RegistryServer, body: dict[str, Any]) -> None:
     server.schemas[1] = body
     with pytest.raises(SchemaUnknown, match="schema id 1"):
         ConfluentRegistry(server.url).schema(1)
