@@ -51,7 +51,7 @@ class MaskSpec:
     keys: Mapping[str, str] = field(default_factory=lambda: KEY_ENTITIES)
     id_entities: frozenset[str] = ID_ENTITIES
     nesting_depth_max: int = 64
-    memo_chars_max: int = 32_000_000
+    memo_chars_max: int = 12_000_000
 
     def __post_init__(self) -> None:
         """Holds the values to their ranges.
