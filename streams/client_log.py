@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from streams.log import log
 
@@ -15,7 +15,7 @@ _QUIET_S: Final = 30.0
 
 
 class ClientLog(logging.Handler):
-    """Passes warnings and errors of librdkafka on as ``kafka.client``, of one kind at most one in ``_QUIET_S`` seconds.
+    """Passes what librdkafka says on as ``kafka.client``; of one kind of warning or error at most one in ``_QUIET_S`` seconds.
 
     They name clients, threads, brokers, topics and codes; librdkafka never writes what a record holds.
 
@@ -24,7 +24,7 @@ class ClientLog(logging.Handler):
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__()
         self._clock = clock
         self._said: dict[str, float] = {}
         self._said_lock = threading.Lock()
@@ -35,14 +35,15 @@ class ClientLog(logging.Handler):
         kind = str(arguments[0]) if arguments else "LOG"
         now = self._clock()
         with self._said_lock:
-            if now - self._said.get(kind, -_QUIET_S) < _QUIET_S:
+            if record.levelno >= logging.WARNING and now - self._said.get(kind, -_QUIET_S) < _QUIET_S:
                 return
             self._said[kind] = now
         log().log(record.levelno, "kafka.client", code=kind, problem=record.getMessage())
 
 
-def client_logger() -> logging.Logger:
-    """Gives the logger that Kafka clients are made with (``logger`` among their settings)."""
-    logger = logging.Logger("headrace.kafka", logging.WARNING)  # not in the registry of loggers: nobody else configures it
+def with_log(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Gives a client's settings with the log added: warnings and errors, and with the setting ``debug`` every line that it asks for."""
+    # Not from the registry of loggers: nobody else configures it.
+    logger = logging.Logger("headrace.kafka", logging.DEBUG if "debug" in settings else logging.WARNING)
     logger.addHandler(ClientLog())
-    return logger
+    return {**settings, "logger": logger}

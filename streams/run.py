@@ -22,7 +22,7 @@ from sinks.contract import Sink
 from sinks.kafka import KafkaSink
 from sinks.timescale import TimescaleSink
 from streams.batch import Partition
-from streams.client_log import client_logger
+from streams.client_log import with_log
 from streams.config import Config, StartLatest, StartTimestamp
 from streams.credits import Credits
 from streams.engines.bytewax import Pace, Run, run_flow
@@ -119,7 +119,7 @@ def _rest_the_collector() -> None:
 def kafka_input(config: Config) -> KafkaInput:
     """Gives the input side of the cluster."""
     kafka = config.require_kafka()
-    return KafkaInput({**kafka.client_settings(), "logger": client_logger()}, config.pipeline.name, kafka.inputs, kafka.topic_prefix)
+    return KafkaInput(with_log(kafka.client_settings()), config.pipeline.name, kafka.inputs, kafka.topic_prefix)
 
 
 def sinks_of(config: Config, registry: SchemaRegistry, failpoints: Failpoints) -> tuple[Sink, ...]:
@@ -128,7 +128,7 @@ def sinks_of(config: Config, registry: SchemaRegistry, failpoints: Failpoints) -
     encoders = {topic.name: partial(_encode, topic.schema, registry.id_of(topic.schema)) for topic in OUTPUTS.values()}
     sink: Sink = KafkaSink(
         pipeline=config.pipeline.name,
-        client={**kafka.client_settings(), "logger": client_logger()},
+        client=with_log(kafka.client_settings()),
         partitions=dict.fromkeys(OUTPUTS, kafka.output_partitions),
         encode=lambda topic, frame: encoders[topic](frame),
         prefix=kafka.topic_prefix,

@@ -11,7 +11,7 @@ import pytest
 import structlog
 from confluent_kafka import Consumer
 
-from streams.client_log import ClientLog, client_logger
+from streams.client_log import ClientLog, with_log
 from streams.log import configure_logging
 from tests.fixtures.probes import eventually
 
@@ -43,11 +43,19 @@ def test_one_kind_of_trouble_is_told_once_in_a_while(lines: io.StringIO) -> None
 
 
 def test_a_real_client_says_nothing_past_the_log(lines: io.StringIO, capfd: pytest.CaptureFixture[str]) -> None:
-    consumer = Consumer({"bootstrap.servers": "127.0.0.1:1", "group.id": "test", "logger": client_logger()})
+    consumer = Consumer(with_log({"bootstrap.servers": "127.0.0.1:1", "group.id": "test"}))
     eventually(lambda: consumer.consume(1, timeout=0.05) == [] and told(lines) != [], "a line")
     consumer.consume(1, timeout=0.5)
     consumer.close()
     said = told(lines)
     assert [(line["event"], line["code"]) for line in said] == [("kafka.client", "FAIL")]
     assert "127.0.0.1:1" in str(said[0]["problem"])
+    assert capfd.readouterr().err == ""
+
+
+def test_debug_lines_that_were_asked_for_go_through_the_log_too(lines: io.StringIO, capfd: pytest.CaptureFixture[str]) -> None:
+    consumer = Consumer(with_log({"bootstrap.servers": "127.0.0.1:1", "group.id": "test", "debug": "broker"}))
+    eventually(lambda: consumer.consume(1, timeout=0.05) == [] and len(told(lines)) > 3, "debug lines")
+    consumer.close()
+    assert "debug" in {line["level"] for line in told(lines)}
     assert capfd.readouterr().err == ""
