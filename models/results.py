@@ -1,0 +1,74 @@
+"""What models answer, and the seam through which the shell asks them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class WindowScores:
+    """Scores of one window of a text, each 0 to 1.
+
+    Attributes:
+        start: First character of the window.
+        end: Character behind its last.
+    """
+
+    start: int
+    end: int
+    injection: float
+    jailbreak: float
+    toxicity: float
+
+
+@dataclass(frozen=True, slots=True)
+class GuardScores:
+    """Scores of one text: the largest over its windows, each 0 to 1."""
+
+    injection: float
+    jailbreak: float
+    toxicity: float
+    windows: tuple[WindowScores, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NameSpan:
+    """A name in a text.
+
+    Attributes:
+        start: First character.
+        end: Character behind the last.
+        entity: PERSON, LOCATION or ORGANIZATION.
+        score: 0 to 1.
+    """
+
+    start: int
+    end: int
+    entity: str
+    score: float
+
+
+class TextModels(Protocol):
+    """Asks the models. Every call answers for all texts, in their order, or raises.
+
+    Raises:
+        RetryableError: The model is away, slow, or answers what cannot be an answer (wrong shape, NaN, empty): nothing is known of any text. Its
+            message holds no text.
+    """
+
+    def embed(self, texts: Sequence[str], deadline_s: float) -> NDArray[np.float32]:
+        """Gives float32[texts, 384], each row of length 1."""
+        ...
+
+    def guard(self, texts: Sequence[str], deadline_s: float) -> list[GuardScores]:
+        """Gives the scores of each text."""
+        ...
+
+    def tag(self, texts: Sequence[str], deadline_s: float) -> list[tuple[NameSpan, ...]]:
+        """Gives the names in each text, in order, not overlapping."""
+        ...
