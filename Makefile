@@ -4,7 +4,9 @@ SHELL := /bin/bash
 BIN := .venv/bin
 # Options passed on to the command of a target, for example: make demo ARGS="--seconds 30"
 ARGS ?=
-LOCKS := core dev $(filter-out core dev,$(basename $(notdir $(wildcard requirements/*.in))))
+# Packages that are installed without what they ask for.
+ALONE := encoder
+LOCKS := core dev $(filter-out core dev $(ALONE),$(basename $(notdir $(wildcard requirements/*.in))))
 UV_COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock"
 
 .PHONY: help setup demo test test-all bench bench-full lint format lock
@@ -49,4 +51,6 @@ format: setup ## rewrite the code in the format that lint checks
 	$(BIN)/ruff format .
 
 lock: setup ## resolve the lock files anew after a change of requirements/*.in
-	for name in $(LOCKS); do VIRTUAL_ENV=$(CURDIR)/.venv UV_SYSTEM_CERTS=true $(UV_COMPILE) requirements/$$name.in -o requirements/$$name.lock || exit 1; done
+	export VIRTUAL_ENV=$(CURDIR)/.venv UV_SYSTEM_CERTS=true; \
+	for name in $(LOCKS); do $(UV_COMPILE) requirements/$$name.in -o requirements/$$name.lock || exit 1; done; \
+	for name in $(ALONE); do $(UV_COMPILE) --no-deps requirements/$$name.in -o requirements/$$name.lock || exit 1; done

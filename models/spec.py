@@ -65,7 +65,8 @@ class ModelSpec:
         return (TensorSpec("TEXT", "BYTES", (1,)),)
 
 
-#: ``WINDOWS``: JSON text ``[[start, end, injection, jailbreak, toxicity], ...]`` with character offsets; ``SPANS``: ``[[start, end, entity, score], ...]``.
+#: ``WINDOWS``: JSON text ``[[start, end, injection, jailbreak, toxicity], ...]`` with character offsets.
+#: ``SPANS``: JSON text ``[[start, end, entity, score], ...]``, likewise.
 MODELS: Final = (
     ModelSpec("embedder", "Sentence vectors, L2-normalised, for the vector store.", (TensorSpec("EMBEDDING", "FP32", (EMBEDDING_SIZE,)),)),
     ModelSpec(

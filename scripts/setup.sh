@@ -70,6 +70,7 @@ install_python_packages() {
     install_lock requirements/uv.lock $VENV/bin/python -m pip install --quiet --disable-pip-version-check
     install_lock requirements/core.lock $VENV/bin/uv pip install --quiet
     install_lock requirements/dev.lock $VENV/bin/uv pip install --quiet
+    install_lock requirements/encoder.lock $VENV/bin/uv pip install --quiet --no-deps
     local sum
     sum=$(cat pyproject.toml requirements/core.in | sha256sum)
     [ "$(cat $STAMPS/project 2>/dev/null)" = "$sum" ] && return

@@ -14,7 +14,7 @@ import pytest
 from source_tree import PRODUCT_PACKAGES, ROOT, imported, read, sources
 
 #: The environments of the project itself; those of the peers in benchmarks name what they measure.
-OURS = ("core", "dev", "uv", "flink")
+OURS = ("core", "encoder", "dev", "uv", "flink")
 LOCKS = sorted(path.stem for path in (ROOT / "requirements").glob("*.in"))
 
 
