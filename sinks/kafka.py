@@ -103,7 +103,8 @@ class KafkaSink:
         producer = Producer(
             {
                 "compression.type": "lz4",
-                "linger.ms": 5,
+                "linger.ms": 1,
+                "retry.backoff.ms": 5,
                 "message.max.bytes": OUTPUT_BYTES_MAX,
                 "queue.buffering.max.messages": 200_000,
                 "transaction.timeout.ms": 60_000,

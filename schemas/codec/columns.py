@@ -59,18 +59,23 @@ def wide_frame(shape: Shape, rows: Sequence[int], columns: Mapping[str, Sequence
     return pl.DataFrame([pl.Series(name, rows if name == ROW else columns[name], dtype=dtype) for name, dtype in schema.items()])
 
 
-def to_events(wide: pl.DataFrame, raw: pl.DataFrame, shape: Shape, limits: Limits) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Gives the events (EVENT plus ``row``) and the rejects of a wide frame.
+def to_events(parts: Mapping[Shape, Sequence[pl.DataFrame]], raw: pl.DataFrame, limits: Limits) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Gives the events (EVENT) and the rejects of wide frames, of all shapes at once: what a call costs does not grow with the number of topics.
 
     Args:
-        wide: Frame of ``wide_schema(shape)``.
-        raw: Rows of RAW plus ``row``, ``content_digest`` and ``value_bytes``.
+        parts: Frames of ``wide_schema(shape)``, by shape.
+        raw: Rows of RAW in the order of ``row``, plus ``row``, ``content_digest`` and ``value_bytes``; all rows of the parts and maybe more.
 
     Rejected here: ``field_missing``, ``timestamp_invalid``, ``number_not_finite``, ``number_out_of_range``, ``record_oversized`` (an id beyond
-    its limit), ``event_time_in_future``. Rows keep their order.
+    its limit), ``event_time_in_future``. Both results keep the order of ``raw``.
     """
-    plan = _plan(shape, limits)
-    # Mostly every record of the group was read, and then the rows stand side by side.
+    shapes = tuple(shape for shape, frames in parts.items() if any(frame.height for frame in frames))
+    if not shapes:
+        return EVENT.to_frame(), _NO_REJECTS
+    plan = _plan(shapes, limits)
+    kinded = [frame.with_columns(plan.kinds[shape]) for shape in shapes for frame in parts[shape] if frame.height]
+    wide = kinded[0] if len(kinded) == 1 else pl.concat(kinded, how="diagonal").sort(ROW)
+    # Mostly every record of the batch was read, and then the rows stand side by side.
     placed = wide.hstack(raw.drop(ROW)) if wide.height == raw.height else wide.join(raw, on=ROW, how="left", maintain_order="left")
     timed = placed.with_columns(plan.event_time)
     if timed[_TIME].null_count():
@@ -78,17 +83,25 @@ def to_events(wide: pl.DataFrame, raw: pl.DataFrame, shape: Shape, limits: Limit
     failing = timed.select(plan.fails).to_series()
     if not failing.any():
         return timed.select(plan.columns), _NO_REJECTS
-    judged = timed.filter(failing).with_columns(
-        code=pl.coalesce(pl.when(bad).then(pl.lit(error.code)) for bad, error in plan.failures),
-        reason=pl.coalesce(pl.when(bad).then(pl.lit(str(error))) for bad, error in plan.failures),
-    )
-    return timed.filter(~failing).select(plan.columns), judged.select(REJECTS.names())
+    judged = [_judged(timed.filter(failing & (timed["kind"] == shape.kind)), shape, limits) for shape in shapes]
+    return timed.filter(~failing).select(plan.columns), pl.concat(judged).sort(ROW)
+
+
+def _judged(failed: pl.DataFrame, shape: Shape, limits: Limits) -> pl.DataFrame:
+    """Gives the rejects of rows of one shape that are known to fail."""
+    failures = _plan((shape,), limits).failures
+    return failed.select(
+        ROW,
+        code=pl.coalesce(pl.when(bad).then(pl.lit(error.code)) for bad, error in failures),
+        reason=pl.coalesce(pl.when(bad).then(pl.lit(str(error))) for bad, error in failures),
+    ).cast(REJECTS)
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """The expressions of one shape, built once: building them costs more than running them on a small batch."""
+    """The expressions of some shapes, built once: building them costs more than running them on a small batch."""
 
+    kinds: Mapping[Shape, pl.Expr]
     event_time: pl.Expr
     failures: Sequence[tuple[pl.Expr, RecordError]]
     fails: pl.Expr
@@ -96,14 +109,20 @@ class _Plan:
 
 
 @cache
-def _plan(shape: Shape, limits: Limits) -> _Plan:
-    failures = _failures(shape, limits)
+def _plan(shapes: tuple[Shape, ...], limits: Limits) -> _Plan:
+    failures = _failures(shapes, limits)
     return _Plan(
+        kinds={shape: pl.lit(shape.kind, dtype=pl.String()).alias("kind") for shape in shapes},
         event_time=_event_time(),
         failures=failures,
         fails=pl.any_horizontal(bad for bad, _ in failures).fill_null(False).alias("fails"),
-        columns=[pl.col(ROW), *_event_columns(shape)],
+        columns=_event_columns(shapes),
     )
+
+
+def _of_kinds(shapes: Sequence[Shape], some: Sequence[Shape], condition: pl.Expr) -> pl.Expr:
+    """Gives a condition that holds for rows of some of the shapes only."""
+    return condition if len(some) == len(shapes) else pl.col("kind").is_in([shape.kind for shape in some]) & condition
 
 
 def _event_time() -> pl.Expr:
@@ -139,18 +158,18 @@ def _iso_ms(text: str) -> int | None:
     return (since.days * 86_400 + since.seconds) * 1_000 + since.microseconds // 1_000
 
 
-def _failures(shape: Shape, limits: Limits) -> list[tuple[pl.Expr, RecordError]]:
+def _failures(shapes: Sequence[Shape], limits: Limits) -> list[tuple[pl.Expr, RecordError]]:
     """Gives what makes a row fail, the first match deciding."""
     failures: list[tuple[pl.Expr, RecordError]] = []
-    for field in shape.of_role(Role.TEXT):
-        if field.required:
-            empty = pl.col(field.name).is_null() | (pl.col(field.name) == "")
-            failures.append((empty, FieldMissing(f"{field.name}: required, got nothing or an empty string; send it")))
+    for name in dict.fromkeys(field.name for shape in shapes for field in shape.of_role(Role.TEXT) if field.required):
+        requiring = [shape for shape in shapes if any(field.name == name and field.required for field in shape.fields)]
+        empty = _of_kinds(shapes, requiring, pl.col(name).is_null() | (pl.col(name) == ""))
+        failures.append((empty, FieldMissing(f"{name}: required, got nothing or an empty string; send it")))
     failures += _time_failures()
-    for field in shape.fields:
+    for field in {field.name: field for shape in shapes for field in shape.fields}.values():
         failures += _number_failures(field)
     size_max = limits.identifier_bytes_max
-    for name in dict.fromkeys([*(field.name for field in shape.of_role(Role.TEXT)), *LINKS]):
+    for name in dict.fromkeys([*(field.name for shape in shapes for field in shape.of_role(Role.TEXT)), *LINKS]):
         too_long = pl.col(name).str.len_bytes() > size_max
         failures.append((too_long, RecordOversized(f"{name}: want at most {size_max} bytes, got more; send a shorter one")))
     skew = limits.future_skew_ms_max
@@ -198,20 +217,25 @@ def _number_failures(field: Field) -> list[tuple[pl.Expr, RecordError]]:
     return []
 
 
-def _event_columns(shape: Shape) -> list[pl.Expr]:
-    """Gives the columns of EVENT, in its order, from a judged wide frame."""
-    source: dict[str, pl.Expr] = {link: pl.col(link) for link in LINKS}
-    for field in shape.fields:
+def _event_columns(shapes: Sequence[Shape]) -> list[pl.Expr]:
+    """Gives the columns of EVENT, in its order, from judged wide frames: a row has values only in the fields of its own shape."""
+    sources: dict[str, dict[str, pl.Expr]] = {link: {link: pl.col(link)} for link in LINKS}
+    for field in dict.fromkeys(field for shape in shapes for field in shape.fields):
         if field.column is None or field.role is Role.TIME:
             continue
-        source[field.column] = _converted(field)
-    given = {"topic", "partition", "offset", "kafka_time", "traceparent", "content_digest", "value_bytes", _TIME, "attributes"}
-    source.update({name: pl.col(name) for name in given})
-    source["kind"] = pl.lit(shape.kind, dtype=pl.String())
+        filling = [shape for shape in shapes if field in shape.fields]
+        value = _converted(field)
+        if field.name in LINKS and field.column != field.name and len(filling) < len(shapes):
+            # What fills another column in one shape (a workflow's id is its agent_id) is only a link in the others.
+            value = pl.when(pl.col("kind").is_in([shape.kind for shape in filling])).then(value)
+        sources.setdefault(field.column, {})[field.name] = value
+    given = ("topic", "partition", "offset", "kafka_time", "traceparent", "content_digest", "value_bytes", _TIME, "attributes", "kind")
+    sources.update({name: {name: pl.col(name)} for name in given})
     columns = []
     for name, dtype in EVENT.items():
-        column = source.get(name, pl.lit(None, dtype=dtype))
-        if name in _CLEANED and name in source:
+        values = list(sources.get(name, {}).values()) or [pl.lit(None, dtype=dtype)]
+        column = values[0] if len(values) == 1 else pl.coalesce(values)
+        if name in _CLEANED and name in sources:
             column = column.str.replace_all("\0", "\ufffd", literal=True)
         columns.append(column.cast(dtype).alias(name))
     return columns

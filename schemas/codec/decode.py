@@ -15,7 +15,7 @@ from schemas.codec.json import read_json
 from schemas.codec.rejects import ROW, Rejects, dead_frame, safe_traceparent
 from schemas.codec.shapes import Shape, shape_of
 from schemas.errors import BytesInvalid, ConfigError, FatalError, FieldMissing, RecordOversized, SchemaUnknown
-from schemas.events import DEAD, EVENT
+from schemas.events import DEAD
 from schemas.limits import Limits
 from schemas.topics import INPUTS
 
@@ -96,33 +96,32 @@ class RecordDecoder:
         strangers = by_topic.keys() - self._shapes.keys()
         if strangers:
             raise FatalError(f"records of {len(strangers)} topics that this decoder was not built for; built for {', '.join(self._shapes)}")
-        events: list[pl.DataFrame] = []
+        parts: dict[Shape, list[pl.DataFrame]] = {}
         for topic, rows in by_topic.items():
             shape = self._shapes[topic]
             for wide, unread in self._read(rows, shape):
-                rejects.append(unread.frame())
-                if not wide.is_empty():
-                    good, bad = to_events(wide, self._with_digest(rows), shape, self._settings.limits)
-                    events.append(good)
-                    rejects.append(bad)
-        dead = pl.concat(rejects)
-        return Decoded(
-            events=_in_order(events),
-            dead=dead_frame(raw, dead) if not dead.is_empty() else DEAD.to_frame(),
-        )
+                if unread.rows:
+                    rejects.append(unread.frame())
+                parts.setdefault(shape, []).append(wide)
+        events, bad = to_events(parts, self._with_digest(sized), self._settings.limits)
+        if not bad.is_empty():
+            rejects.append(bad)
+        return Decoded(events, dead_frame(raw, pl.concat(rejects)) if rejects else DEAD.to_frame())
 
     def _size_up(self, raw: pl.DataFrame) -> tuple[list[pl.DataFrame], pl.DataFrame]:
         """Gives the rejects and the rest after looking at sizes alone."""
         bytes_max = self._settings.limits.record_bytes_max
         sized = raw.with_columns(value_bytes=pl.col("value").bin.size().cast(pl.Int64))
-        rejects = Rejects()
         beyond = sized.filter(pl.col("value_bytes").is_null() | (pl.col("value_bytes") > bytes_max))
+        if beyond.is_empty():
+            return [], sized
+        rejects = Rejects()
         for row, size in beyond.select(ROW, "value_bytes").iter_rows():
             if size is None:
                 rejects.add(row, FieldMissing("record: want a value, got none (a tombstone); send the event"))
             else:
                 rejects.add(row, RecordOversized(f"record: want at most {bytes_max} bytes, got {size}; send less content or raise the limit"))
-        return [rejects.frame()], sized if beyond.is_empty() else sized.filter(pl.col("value_bytes") <= bytes_max)
+        return [rejects.frame()], sized.filter(pl.col("value_bytes") <= bytes_max)
 
     def _read(self, rows: pl.DataFrame, shape: Shape) -> list[tuple[pl.DataFrame, Rejects]]:
         """Gives a wide frame and the rejects for every group of records that are read alike."""
@@ -179,10 +178,3 @@ class RecordDecoder:
         digest = self._hash.copy()
         digest.update(value)
         return digest.digest()
-
-
-def _in_order(parts: list[pl.DataFrame]) -> pl.DataFrame:
-    """Gives the events of all groups in the order of the batch, without ``row``."""
-    if not parts:
-        return EVENT.to_frame()
-    return (parts[0] if len(parts) == 1 else pl.concat(parts).sort(ROW)).drop(ROW)
