@@ -131,16 +131,22 @@ class Lane:
             self._telemetry.outcome_facts(outcome.facts)
         for topic, passed in rows.group_by("topic").len().iter_rows():
             self._telemetry.outcome(topic, "passed", passed)
-        here = pl.concat(dead) if dead else NO_DEAD
+        here = _joined(dead)
         self._telemetry.dead(here)
         return self._publish(outputs, [*before, here])
 
     def _publish(self, outputs: Mapping[str, Sequence[pl.DataFrame]], dead: Sequence[pl.DataFrame]) -> OutputBatch:
         batch = {topic: pl.concat(frames) if len(frames) > 1 else frames[0] for topic, frames in outputs.items()}
-        letters = pl.concat(dead).filter(pl.col("disposition") == "dead") if dead else NO_DEAD
+        ended = _joined(dead)
+        letters = ended.filter(pl.col("disposition") == "dead") if ended.height else ended
         if letters.height:
             batch["dead_letters"] = dead_letters(letters)
         return batch
+
+
+def _joined(dead: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    rows = [frame for frame in dead if frame.height]
+    return pl.concat(rows) if rows else NO_DEAD
 
 
 def dead_letters(dead: pl.DataFrame) -> pl.DataFrame:

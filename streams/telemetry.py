@@ -191,6 +191,8 @@ class Telemetry:
 
     def dead(self, frame: pl.DataFrame) -> None:
         """Counts rows of ``schemas.events.DEAD``: dead letters and what was filtered, by topic and code."""
+        if frame.is_empty():
+            return
         for topic, disposition, code, rows in frame.group_by("topic", "disposition", "code").len().iter_rows():
             self._count("events_total", rows, topic=topic, outcome=disposition)
             self._count("filtered_total" if disposition == "filtered" else "dead_letters_total", rows, code=code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
@@ -12,7 +13,7 @@ from governance.verdict import NO_HIT, Decision, Enforcement, Severity, resolve
 from operators.contract import Outcome
 from schemas.coordinates import alert_uid
 from schemas.errors import FatalError
-from schemas.events import COORDINATES, DECIDED
+from schemas.events import COORDINATES
 from schemas.frames import output_schema
 
 #: Fields of ``guardrail_decision.avsc``.
@@ -36,9 +37,7 @@ DECISION_COLUMNS: Final = (
 
 #: Fields of ``alert.avsc``.
 ALERT_COLUMNS: Final = ("alert_uid", "agent_id", "event_time", "severity", "rule_id", "message", "event_uid", "policy_version")
-
-_KEY: Final = "_hits"
-_TABLE: Final = {_KEY: pl.String(), "verdict": pl.String(), "action": pl.String(), "enforcement": pl.String()}
+_ALERT: Final = pl.Schema({name: output_schema("alerts")[name] for name in ALERT_COLUMNS})
 
 
 class Decide:
@@ -49,7 +48,7 @@ class Decide:
 
     Shapes: rows with ``hits``; the same rows with DECIDED. Outputs ``guardrail_decisions`` and ``alerts``.
     Facts: ``("verdicts", verdict)`` counts events, ``("rule_hits", rule id)`` counts hits.
-    Bounds: one small table of the distinct hit lists of the batch.
+    Bounds: only rows with hits are looked at one by one; their distinct hit lists are decided once.
 
     Args:
         policy: The same that ``inspect`` ran.
@@ -65,51 +64,40 @@ class Decide:
         self._no_outputs = {topic: output_schema(topic).to_frame() for topic in ("guardrail_decisions", "alerts")}
         self._quiet = (pl.lit(NO_HIT.verdict.value).alias("verdict"), pl.lit(NO_HIT.action.value).alias("action"), *self._policy)
         self._decisions: Mapping[str, Decision] = {rule.id: rule.decision for rule in policy.rules}
-        alerting = [rule for rule in policy.rules if rule.severity is Severity.CRITICAL and rule.enforcement is Enforcement.ENFORCE]
-        self._alerting = pl.DataFrame(
-            [(rule.id, rule.severity.value, rule.description) for rule in alerting],
-            schema={"rule_id": pl.String, "severity": pl.String, "message": pl.String},
-            orient="row",
-        )
+        self._alerting = {rule.id: rule for rule in policy.rules if rule.severity is Severity.CRITICAL and rule.enforcement is Enforcement.ENFORCE}
 
     def __call__(self, batch: pl.DataFrame) -> Outcome:
         """Maps one batch; every row goes on."""
-        if batch.get_column("hits").null_count() == batch.height:
+        hits = batch.get_column("hits")
+        found = hits.is_not_null().arg_true() if hits.null_count() < batch.height else None
+        lists = {} if found is None else {row: tuple(of_row) for row, of_row in zip(found, hits[found].to_list(), strict=True) if of_row}
+        if not lists:
             quiet = batch.with_columns(*self._quiet)
             return Outcome(quiet, outputs=self._no_outputs, facts={("verdicts", NO_HIT.verdict.value): batch.height} if batch.height else {})
-        key = pl.when(pl.col("hits").list.len() > 0).then(pl.col("hits").list.join("\n")).alias(_KEY)
-        keys = batch.select(key)
-        table = self._table(keys.get_column(_KEY).drop_nulls().unique().to_list())
-        # The join is narrow, for the wide frame is only to be copied once.
-        joined = keys.join(table, on=_KEY, how="left", maintain_order="left").with_columns(
-            pl.col("verdict").fill_null(NO_HIT.verdict.value), pl.col("action").fill_null(NO_HIT.action.value), *self._policy
-        )
-        decided = batch.with_columns(joined.select(*DECIDED))
-        hit = decided.with_columns(joined.get_column("enforcement")).filter(joined.get_column(_KEY).is_not_null())
+        by_list = {one: self._decide(one) for one in set(lists.values())}
+        verdicts, actions = [NO_HIT.verdict.value] * batch.height, [NO_HIT.action.value] * batch.height
+        for row, of_row in lists.items():
+            verdicts[row], actions[row] = by_list[of_row].verdict.value, by_list[of_row].action.value
+        decided = batch.with_columns(pl.Series("verdict", verdicts), pl.Series("action", actions), *self._policy)
+        reported = [by_list[of_row].enforcement.reported for of_row in lists.values()]
+        hit = decided[list(lists)].with_columns(pl.Series("enforcement", reported))
         outputs = {"guardrail_decisions": hit.select(DECISION_COLUMNS), "alerts": self._alerts(hit)}
-        return Outcome(decided, outputs=outputs, facts=_facts(decided))
+        facts = {("verdicts", verdict): count for verdict, count in Counter(verdicts).items()}
+        facts |= {("rule_hits", rule): count for rule, count in Counter(rule for of_row in lists.values() for rule in of_row).items()}
+        return Outcome(decided, outputs=outputs, facts=facts)
 
-    def _table(self, keys: list[str]) -> pl.DataFrame:
-        """Gives the decision for each distinct list of hits."""
-        decisions = [self._decide(key) for key in keys]
-        rows = [(key, one.verdict.value, one.action.value, one.enforcement.reported) for key, one in zip(keys, decisions, strict=True)]
-        return pl.DataFrame(rows, schema=_TABLE, orient="row")
-
-    def _decide(self, key: str) -> Decision:
-        unknown = [rule_id for rule_id in key.split("\n") if rule_id not in self._decisions]
+    def _decide(self, hits: tuple[str, ...]) -> Decision:
+        unknown = [rule_id for rule_id in hits if rule_id not in self._decisions]
         if unknown:
             raise FatalError(f"decide: {len(unknown)} hits name a rule that is not in the policy; build inspect and decide from the same policy")
-        return resolve(self._decisions[rule_id] for rule_id in key.split("\n"))
+        return resolve(self._decisions[rule_id] for rule_id in hits)
 
     def _alerts(self, hit: pl.DataFrame) -> pl.DataFrame:
-        columns = ("event_uid", "agent_id", "event_time", "policy_version")
-        raised = hit.select(*columns, pl.col("hits").alias("rule_id")).explode("rule_id")
-        raised = raised.join(self._alerting, on="rule_id", how="inner", maintain_order="left")
-        uids = [alert_uid(event, rule) for event, rule in raised.select("event_uid", "rule_id").iter_rows()]
-        return raised.with_columns(pl.Series("alert_uid", uids, dtype=pl.String)).select(ALERT_COLUMNS)
-
-
-def _facts(decided: pl.DataFrame) -> dict[tuple[str, str], int]:
-    verdicts = decided.get_column("verdict").value_counts().iter_rows()
-    hits = decided.select(pl.col("hits").explode()).to_series().drop_nulls().value_counts().iter_rows()
-    return {**{("verdicts", verdict): count for verdict, count in verdicts}, **{("rule_hits", rule_id): count for rule_id, count in hits}}
+        rows = hit.select("hits", "agent_id", "event_time", "event_uid", "policy_version").iter_rows()
+        raised = [
+            (alert_uid(event, rule), agent, at, self._alerting[rule].severity.value, rule, self._alerting[rule].description, event, version)
+            for rules, agent, at, event, version in rows
+            for rule in rules
+            if rule in self._alerting
+        ]
+        return pl.DataFrame(raised, schema=_ALERT, orient="row")
