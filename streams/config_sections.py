@@ -131,6 +131,7 @@ class SourceConfig(Section):
     idle_ms: int = Field(default=5_000, ge=100, le=3_600_000, description="After so long without a record a partition holds the others back no more.")
     rows_in_flight_max: int = Field(default=50_000, ge=1, le=10_000_000, description="Rows between source and sinks at most.")
     source_lanes: int = Field(default=1, ge=1, le=64, description="Consumers that read side by side.")
+    front_processes: int = Field(default=1, ge=0, le=64, description="Processes that decode and mask; 0 leaves it to the one that does the rest.")
 
     @field_validator("start", mode="before")
     @classmethod

@@ -20,7 +20,9 @@ from streams.config import Config
 from streams.topology import Topology
 
 
-def build_topology(config: Config, policy: Policy, hash_key: bytes, registry: SchemaRegistry | None) -> Topology:
+def build_topology(
+    config: Config, policy: Policy, hash_key: bytes, registry: SchemaRegistry | None, front: tuple[BatchStep, ...] | None = None
+) -> Topology:
     """Gives the default topology.
 
     Args:
@@ -28,21 +30,9 @@ def build_topology(config: Config, policy: Policy, hash_key: bytes, registry: Sc
         policy: What is personal and what is not allowed.
         hash_key: Key of the hashes that stand for personal identifiers.
         registry: Where the schemas of Avro input are; None accepts JSON only.
+        front: What does the work of ``front_steps`` elsewhere; None runs them here.
     """
-    pipeline, limits = config.pipeline, config.limits
-    inputs = config.kafka.inputs if config.kafka else tuple(INPUTS)
-    front: tuple[BatchStep, ...] = (
-        Decode(
-            DecodeSettings(
-                topics=inputs,
-                digest_key=hash_key,
-                registry=registry,
-                limits=Limits(limits.record_bytes_max, limits.nesting_depth_max, limits.future_skew_ms_max),
-            )
-        ),
-        Mask(policy, hash_key, CompiledDirectory(config.cache.dir.expanduser())),
-        Inspect(policy),
-    )
+    pipeline = config.pipeline
     keyed: tuple[Step, ...] = (
         Deduplicate(ttl_ms=pipeline.dedup_ttl_s * 1000),
         Decide(policy),
@@ -51,8 +41,8 @@ def build_topology(config: Config, policy: Policy, hash_key: bytes, registry: Sc
     )
     return Topology(
         name=pipeline.name,
-        inputs=inputs,
-        front=front,
+        inputs=_inputs(config),
+        front=front_steps(config, policy, hash_key, registry) if front is None else front,
         key="agent_id",
         lanes=pipeline.lanes,
         shards=config.kafka.output_partitions if config.kafka else max(4, pipeline.lanes),
@@ -60,3 +50,19 @@ def build_topology(config: Config, policy: Policy, hash_key: bytes, registry: Sc
         keyed=keyed,
         outputs=tuple(OUTPUTS),
     )
+
+
+def front_steps(config: Config, policy: Policy, hash_key: bytes, registry: SchemaRegistry | None) -> tuple[BatchStep, ...]:
+    """Gives the steps beside the source: after the last one nothing holds a raw value."""
+    limits = config.limits
+    settings = DecodeSettings(
+        topics=_inputs(config),
+        digest_key=hash_key,
+        registry=registry,
+        limits=Limits(limits.record_bytes_max, limits.nesting_depth_max, limits.future_skew_ms_max),
+    )
+    return Decode(settings), Mask(policy, hash_key, CompiledDirectory(config.cache.dir.expanduser())), Inspect(policy)
+
+
+def _inputs(config: Config) -> tuple[str, ...]:
+    return config.kafka.inputs if config.kafka else tuple(INPUTS)

@@ -6,11 +6,10 @@ the begin record is written. From then on any crash is resumed from what is on d
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import polars as pl
 
@@ -23,6 +22,7 @@ from sinks.kafka import KafkaSink
 from sinks.timescale import TimescaleSink
 from streams.batch import Partition
 from streams.client_log import with_log
+from streams.collector import rest_the_collector
 from streams.config import Config, StartLatest, StartTimestamp
 from streams.credits import Credits
 from streams.engines.bytewax import Pace, Run, run_flow
@@ -37,9 +37,6 @@ from streams.telemetry import Telemetry
 from streams.topology import Topology
 
 T = TypeVar("T")
-
-#: Allocations before a young collection, young collections before a middle one, middle ones before a full one.
-_COLLECT_EVERY: Final = (100_000, 20, 100)
 
 
 def run_pipeline(
@@ -99,21 +96,10 @@ def run_pipeline(
             failpoints=failpoints,
         )
         recovery.mark_running()
-        _rest_the_collector()
+        rest_the_collector()
         run_flow(run)
         recovery.mark_clean()
     return summary_of(telemetry, "kafka")
-
-
-def _rest_the_collector() -> None:
-    """Keeps the cycle collector from walking what lives as long as the run.
-
-    Recognisers, compiled patterns and the masker's memory are hundreds of thousands of objects and hold no garbage; walking them again and again took
-    a fifth of the pipeline's CPU time. Batches are freed by reference counts; cycles that errors leave behind are still collected.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_COLLECT_EVERY)
 
 
 def kafka_input(config: Config) -> KafkaInput:

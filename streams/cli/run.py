@@ -59,6 +59,8 @@ def over_file(config: Config, input: Path, output: Path) -> RunSummary:
 
 def _on_kafka(config: Config, until_end: bool) -> RunSummary:
     """Runs the pipeline on Kafka, with health pages where they are configured."""
+    from streams.front import front_processes
+    from streams.front_child import FrontRecipe
     from streams.health import HealthServer
     from streams.pipeline import build_topology
     from streams.registry import open_registry
@@ -66,9 +68,11 @@ def _on_kafka(config: Config, until_end: bool) -> RunSummary:
 
     config.require_kafka()
     policy, registry = load_policy(config.pipeline.policy), open_registry(config)
-    topology = build_topology(config, policy.policy, load_hash_key(config), registry)
+    hash_key = load_hash_key(config)
     telemetry, stop = Telemetry(), Stop(config.pipeline.stop_grace_ms / 1000)
     with ExitStack() as stack:
+        front = stack.enter_context(front_processes(FrontRecipe(config, policy.policy, hash_key), telemetry))
+        topology = build_topology(config, policy.policy, hash_key, registry, front)
         stack.enter_context(signals_stop(stop))
         if config.http is not None:
             pages = stack.enter_context(HealthServer(config.http, telemetry))

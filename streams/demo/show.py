@@ -15,19 +15,22 @@ from typing import Final
 import psycopg
 from rich.console import Console
 
+from operators.contract import BatchStep
 from schemas.errors import FatalError
 from schemas.topics import INPUTS, OUTPUTS
 from sinks.migrate import migrate
 from streams.cli.engine import EngineThread, signals_stop
-from streams.config import Config
+from streams.config import Config, load_hash_key
 from streams.demo.results import Check, checks, read_topic, slowest_agents, table_count, window_counts
 from streams.demo.sender import Sender
 from streams.demo.view import Moment, View
 from streams.embedded.choose import KafkaKind, choose_kafka
 from streams.embedded.postgres import PostgresServer
 from streams.fleet import Fleet
+from streams.front import front_processes
+from streams.front_child import FrontRecipe
 from streams.pipeline import build_topology
-from streams.policy_file import load_policy
+from streams.policy_file import PolicyFile, load_policy
 from streams.publish import Publisher
 from streams.registry import open_registry
 from streams.run import run_pipeline
@@ -100,7 +103,9 @@ def show_demo(options: DemoOptions, console: Console) -> list[Check]:
         migrate(postgres.dsn)
         database = stack.enter_context(psycopg.connect(postgres.dsn, autocommit=True))
         say("starting the pipeline ...")
-        stage = _Stage(config, options, console, database)
+        telemetry, policy = Telemetry(), load_policy(None)
+        front = stack.enter_context(front_processes(FrontRecipe(config, policy.policy, load_hash_key(config)), telemetry))
+        stage = _Stage(config, options, console, database, policy, front, telemetry)
         stack.callback(stage.leave)
         return stage.play(real=chosen.kind is KafkaKind.REAL)
 
@@ -108,15 +113,22 @@ def show_demo(options: DemoOptions, console: Console) -> list[Check]:
 class _Stage:
     """The running demo: pipeline, fleet and view."""
 
-    def __init__(self, config: Config, options: DemoOptions, console: Console, database: psycopg.Connection) -> None:
+    def __init__(
+        self,
+        config: Config,
+        options: DemoOptions,
+        console: Console,
+        database: psycopg.Connection,
+        policy: PolicyFile,
+        front: tuple[BatchStep, ...] | None,
+        telemetry: Telemetry,
+    ) -> None:
         self._config, self._options, self._console = config, options, console
         self._asked, self._database = Stop(), database
-        self._telemetry = Telemetry()
+        self._telemetry = telemetry
         self._engine_stop = Stop()
-        policy, registry = load_policy(None), open_registry(config)
-        key = config.privacy.hash_key
-        assert key is not None
-        topology = build_topology(config, policy.policy, key.get_secret_value().encode(), registry)
+        registry = open_registry(config)
+        topology = build_topology(config, policy.policy, load_hash_key(config), registry, front)
         self._engine: EngineThread[RunSummary] = EngineThread(
             lambda: run_pipeline(topology, policy.policy.digest, policy.text, registry, config, self._telemetry, self._engine_stop)
         )

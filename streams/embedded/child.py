@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,7 +162,8 @@ class ChildProcess:
     def _close_pipes(self) -> None:
         for pipe in (self.popen.stdin, self.popen.stdout):
             if pipe is not None:
-                pipe.close()
+                with suppress(BrokenPipeError):  # what was still to be written has no reader any more
+                    pipe.close()
 
     def _failure(self, what: str) -> str:
         return f"{self.name} {what}; its log {self.log} ends:\n{self.tail()}"
