@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import psutil
 
 MIB = 2**20
@@ -21,5 +23,10 @@ def cpu_seconds(pid: int) -> float:
 
 
 def rss_mib(pid: int) -> float:
-    """Gives the resident memory of one process."""
-    return float(psutil.Process(pid).memory_info().rss / MIB)
+    """Gives the resident memory of a process and its children; pages that they share count once for each."""
+    root = psutil.Process(pid)
+    total = 0
+    for process in (root, *root.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):  # it ended between listing and asking
+            total += process.memory_info().rss
+    return total / MIB
