@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,7 +50,7 @@ def front_processes(recipe: FrontRecipe, telemetry: Telemetry) -> Iterator[tuple
 
 
 class FrontProcesses:
-    """The front as one step whose work is done in child processes. For one thread at a time.
+    """The front as one step whose work is done in child processes. May be called by several threads: one batch goes through at a time.
 
     Args:
         recipe: What the children build the steps from.
@@ -62,6 +63,7 @@ class FrontProcesses:
 
     def __init__(self, recipe: FrontRecipe, count: int, telemetry: Telemetry, log: Path) -> None:
         self._telemetry = telemetry
+        self._lock = threading.Lock()
         self._children = [_Child(recipe, number, log) for number in range(count)]
 
     def await_ready(self) -> None:
@@ -85,10 +87,12 @@ class FrontProcesses:
         count = max(1, min(len(self._children), batch.height // _SHARE_ROWS_MIN))
         size = max(1, -(-batch.height // count))
         busy = self._children[:count]
-        for number, child in enumerate(busy):
-            child.send(batch.slice(number * size, size))
-        # Every answer is taken before one is judged, or the next batch would be given the answer of this one.
-        passed = [_passed(answer) for answer in [child.receive() for child in busy]]
+        with self._lock:
+            for number, child in enumerate(busy):
+                child.send(batch.slice(number * size, size))
+            # Every answer is taken before one is judged, or the next batch would be given the answer of this one.
+            answers = [child.receive() for child in busy]
+        passed = [_passed(answer) for answer in answers]
         facts = Counter[tuple[str, str]]()
         for one in passed:
             facts.update(one.facts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
 from itertools import islice
@@ -71,6 +72,13 @@ def test_children_answer_as_the_steps_do_here_in_the_order_of_the_batch(two_chil
     assert_frame_equal(found.batch, expected.batch)
     assert_frame_equal(found.dead.sort("offset"), expected.dead.sort("offset"))
     assert found.dead.height == (rows + 49) // 50
+
+
+def test_threads_that_call_at_once_get_their_own_answers(two_children: FrontProcesses) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda rows: two_children(batch(rows)), [1, 300, 2, 600, 0, 700, 3, 400] * 2))
+    sizes = [outcome.batch.height + outcome.dead.height for outcome in found]
+    assert sizes == [1, 300, 2, 600, 0, 700, 3, 400] * 2
 
 
 def test_steps_are_timed_by_their_own_names(tmp_path: Path) -> None:
