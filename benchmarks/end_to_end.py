@@ -39,7 +39,7 @@ _LOOK_EVERY_S = 0.5
 _FIRST_POLL_DEADLINE_S = 60.0
 _CAPACITY_DEADLINE_S = 600.0
 _LATENCY_WARM_UP_S = 10.0
-_MEMORY_WARM_UP_S = 60.0
+_MEMORY_WARM_UP_S = 240.0
 _names = count()
 
 Settings = Mapping[str, Mapping[str, object]]
@@ -303,7 +303,10 @@ def run_memory(on: Servers, given: argparse.Namespace, settings: Settings, rates
         rows.append(
             Row({"corpus": name, "minutes": f"{given.minutes:g}", "rate events/s": f"{rates[name] / 2:,.0f}"}, {**values, "slope MiB/min": [slope]})
         )
-    notes = ("Resident memory of the pipeline's process each second; the slope is a straight line through all samples after the warm-up.",)
+    notes = (
+        "Resident memory of the pipeline and its child each second; the slope is a straight line through all samples after the warm-up.",
+        f"Ids are remembered for {given.dedup_ttl_s} s of event time, so they stop growing then; the warm-up is {_MEMORY_WARM_UP_S:g} s.",
+    )
     save(Table("end_to_end_memory", "End to end: memory", rows, notes, given.quick))
 
 
@@ -316,6 +319,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="length of a capacity run")
     parser.add_argument("--latency-seconds", type=float, default=70.0)
     parser.add_argument("--minutes", type=float, default=10.0, help="length of the memory run")
+    parser.add_argument("--dedup-ttl-s", type=int, default=600, help="memory: how long ids are remembered; shorter fills sooner")
     parser.add_argument("--lanes", type=int, default=2)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--rate", type=float, help="capacity to take for latency and memory where capacity is not measured")
@@ -332,7 +336,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if "costs" in given.modes:
             run_costs(on, given)
         if "memory" in given.modes:
-            run_memory(on, given, settings, rates)
+            run_memory(on, given, {**settings, "pipeline": {**settings["pipeline"], "dedup_ttl_s": given.dedup_ttl_s}}, rates)
 
 
 if __name__ == "__main__":
