@@ -7,8 +7,8 @@ leaves out or overwrites what is already there, so that nothing is twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import polars as pl
@@ -18,16 +18,30 @@ OutputBatch = Mapping[str, pl.DataFrame]
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """A row that a sink will not hold, by its coordinates, never by its values."""
+
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of a write, by topic.
+    """What became of a write, by topic; the counts of a topic add up to its rows.
 
     Attributes:
         written: Rows made durable by this write.
         skipped: Rows left out because their id was there before (a replay).
+        left_out: Rows that this sink does not hold, by reason, for a sink that holds only some.
+        refused: Those of them that a person must hear of.
     """
 
     written: Mapping[str, int]
     skipped: Mapping[str, int]
+    left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    refused: Sequence[Refused] = ()
 
 
 class SinkLane(Protocol):
@@ -68,6 +82,11 @@ class Sink(Protocol):
     @property
     def topics(self) -> frozenset[str]:
         """Output topics this sink takes."""
+        ...
+
+    @property
+    def rows_max(self) -> int | None:
+        """Rows that one write may take within its deadline; None where a write of any size is one step. Larger batches are written in parts."""
         ...
 
     def begin(self) -> bytes:

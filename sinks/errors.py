@@ -1,4 +1,4 @@
-"""What foreign errors become: one table for PostgreSQL, one for Kafka, one for files.
+"""What foreign errors become: one table for PostgreSQL, one for Kafka, one for files; those of Qdrant are in ``sinks.vector_errors``.
 
 A foreign error becomes a RetryableError (the same batch may be written again) or a FatalError (it would fail again). The most specific
 rule wins. A test walks psycopg's and confluent-kafka's own lists and fails when one grows an error that no rule names; what is met at run
@@ -172,8 +172,8 @@ def postgres_failure(error: psycopg.Error, where: str) -> SinkError:
     place = "".join(f", {label} {name}" for label, name in names if name)
     kind = type(error).__name__
     if error.sqlstate:
-        return _made(f"{where}: PostgreSQL said {error.sqlstate} ({kind}){place}", postgres_rule(error.sqlstate))
-    return _made(f"{where}: no connection to PostgreSQL ({kind}){place}", _client_rule(error))
+        return made(f"{where}: PostgreSQL said {error.sqlstate} ({kind}){place}", postgres_rule(error.sqlstate))
+    return made(f"{where}: no connection to PostgreSQL ({kind}){place}", _client_rule(error))
 
 
 def postgres_rule(sqlstate: str) -> Rule:
@@ -274,7 +274,7 @@ def kafka_failure(error: KafkaError | KafkaException, where: str) -> SinkError:
         rule = _STOPPED
     elif cause.txn_requires_abort() and rule is _KAFKA_BUG:
         rule = _ABORT
-    return _made(f"{where}: Kafka said {cause.name()} ({cause.code()})", rule)
+    return made(f"{where}: Kafka said {cause.name()} ({cause.code()})", rule)
 
 
 _DISK = Rule("the file system is full, over quota or busy: free some space", RELIEF_MS)
@@ -288,9 +288,10 @@ FILES: Final = MappingProxyType({**dict.fromkeys(_DISK_NAMES.split(), _DISK), **
 def file_failure(error: OSError, where: str) -> SinkError:
     """Gives our error for one of the operating system's; a number without a rule is fatal."""
     name = errno.errorcode.get(error.errno or 0, "an error without a number")
-    return _made(f"{where}: the operating system said {name}", FILES.get(name, _PATH))
+    return made(f"{where}: the operating system said {name}", FILES.get(name, _PATH))
 
 
-def _made(what: str, rule: Rule) -> SinkError:
+def made(what: str, rule: Rule) -> SinkError:
+    """Gives the error that a rule says, with what happened at the beginning of its message."""
     message = f"{what}; {rule.advice}"
     return FatalError(message) if rule.retry_after_ms is None else RetryableError(message, rule.retry_after_ms)

@@ -55,6 +55,7 @@ class FilesSink:
     """
 
     name = "files"
+    rows_max = None
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

@@ -86,6 +86,10 @@ class KafkaSink:
         """Output topics that are written."""
         return frozenset(self.partitions)
 
+    @property
+    def rows_max(self) -> None:
+        """One transaction takes a batch of any size."""
+
     def begin(self) -> bytes:
         """Gives the end offset of every output partition."""
         consumer = self._consumer("read_uncommitted")

@@ -75,6 +75,7 @@ class TimescaleSink:
     """
 
     name = "timescale"
+    rows_max = None
 
     def __init__(self, dsn: str, *, connect_deadline_s: float = CONNECT_DEADLINE_S) -> None:
         wrong = False

@@ -28,6 +28,10 @@ from streams.config_sections import (
     LimitsConfig,
     PipelineConfig,
     PrivacyConfig,
+    QdrantConfig,
+    QdrantEdgeConfig,
+    QdrantLocalConfig,
+    QdrantServerConfig,
     RecoveryConfig,
     RetryConfig,
     Section,
@@ -52,6 +56,10 @@ __all__ = [
     "LimitsConfig",
     "PipelineConfig",
     "PrivacyConfig",
+    "QdrantConfig",
+    "QdrantEdgeConfig",
+    "QdrantLocalConfig",
+    "QdrantServerConfig",
     "RecoveryConfig",
     "RetryConfig",
     "SinkConfig",
@@ -70,7 +78,14 @@ ENV_PREFIX: Final = "HEADRACE_"
 #: Variables with the prefix that are not configuration keys.
 ENV_RESERVED: Final = frozenset({"HEADRACE_CONFIG"})
 
-_PATHS: Final[tuple[KeyPath, ...]] = (("pipeline", "policy"), ("recovery", "dir"), ("registry", "path"), ("privacy", "key_file"), ("cache", "dir"))
+_PATHS: Final[tuple[KeyPath, ...]] = (
+    ("pipeline", "policy"),
+    ("recovery", "dir"),
+    ("registry", "path"),
+    ("privacy", "key_file"),
+    ("cache", "dir"),
+    ("qdrant", "path"),
+)
 
 
 def load_config(path: Path | None = None, environ: Mapping[str, str] | None = None, overrides: Mapping[str, object] | None = None) -> Config:
@@ -146,7 +161,7 @@ def _substitute(node: Any, at: KeyPath, env: Mapping[str, str], places: Mapping[
 
 def _is_secret(at: KeyPath) -> bool:
     """Tells keys whose values must not stand in a file."""
-    if at in {("privacy", "hash_key"), ("registry", "basic_auth")}:
+    if at in {("privacy", "hash_key"), ("registry", "basic_auth"), ("qdrant", "api_key")}:
         return True
     return at[:2] == ("kafka", "security") and any(word in at[-1] for word in ("password", "secret", "key.pem", "jaas"))
 
@@ -195,7 +210,7 @@ def _sentence(detail: ErrorDetails, places: Mapping[KeyPath, str], name: str) ->
 
 def _without_tags(loc: KeyPath) -> KeyPath:
     """Drops the tag that pydantic puts into the location of a tagged alternative (``registry.confluent.url``)."""
-    tags = {("registry",): {"file", "confluent"}, ("source", "start"): {"earliest", "latest", "timestamp"}}
+    tags = {("registry",): {"file", "confluent"}, ("qdrant",): {"server", "local", "edge"}, ("source", "start"): {"earliest", "latest", "timestamp"}}
     for prefix, names in tags.items():
         if loc[: len(prefix)] == prefix and len(loc) > len(prefix) and loc[len(prefix)] in names:
             return (*prefix, *loc[len(prefix) + 1 :])
@@ -205,6 +220,9 @@ def _without_tags(loc: KeyPath) -> KeyPath:
 _ALTERNATIVES: Final[Mapping[str, type[Section]]] = {
     "file": FileRegistryConfig,
     "confluent": ConfluentRegistryConfig,
+    "server": QdrantServerConfig,
+    "local": QdrantLocalConfig,
+    "edge": QdrantEdgeConfig,
     "earliest": StartEarliest,
     "latest": StartLatest,
     "timestamp": StartTimestamp,

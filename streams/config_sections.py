@@ -9,7 +9,9 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from governance.policy import KINDS
 from schemas.errors import ConfigError
+from schemas.events import CONTENT
 from schemas.topics import INPUTS
 from streams.hash_key import HASH_KEY_BYTES_MIN
 
@@ -161,6 +163,53 @@ class TimescaleConfig(Section):
     dsn: SecretStr = Field(description="libpq connection string; write ${NAME} to keep a password out of the file.")
 
 
+class _QdrantSection(Section):
+    """What every kind of vector store needs."""
+
+    collection: str = Field(default="agent_steps", pattern=r"^[A-Za-z0-9_-]{1,100}$", description="Its name; `headrace migrate` makes it.")
+    texts: Mapping[str, tuple[str, ...]] = Field(
+        default={"reasoning": ("output",), "tool": ("output",), "agent": ("output",)},
+        description="Kind of event -> content columns whose text is embedded; a kind that is not named is not.",
+    )
+    text_chars_min: int = Field(default=16, ge=1, le=10_000, description="Characters beside placeholders that a text must have.")
+    text_chars_max: int = Field(default=2_000, ge=16, le=20_000, description="Characters of a text that are embedded and stored.")
+
+    @field_validator("texts")
+    @classmethod
+    def _texts_are_known(cls, texts: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
+        for known, words in ((KINDS, list(texts)), (CONTENT, [column for columns in texts.values() for column in columns])):
+            for word in words:
+                if word not in known:
+                    raise ValueError(f"each must be one of {', '.join(known)}{did_you_mean(word, known)}")
+        return texts
+
+
+class QdrantServerConfig(_QdrantSection):
+    """Vectors on a Qdrant server."""
+
+    type: Literal["server"] = "server"
+    url: str = Field(pattern=r"^https?://[^\s/]+(/\S*)?$", description="http://host:6333, or https://")
+    grpc_port: int | None = Field(default=6334, ge=1, le=65_535, description="Port for gRPC on that host; null: HTTP only.")
+    api_key: SecretStr | None = Field(default=None, description="What the server asks for; as ${NAME}.")
+
+
+class QdrantLocalConfig(_QdrantSection):
+    """Vectors in a directory, by qdrant-client's local mode: for small collections."""
+
+    type: Literal["local"] = "local"
+    path: Path = Field(default=Path(".headrace/qdrant-local"), description="Directory; one process holds it at a time.")
+
+
+class QdrantEdgeConfig(_QdrantSection):
+    """Vectors in a directory, by Qdrant's engine in this process."""
+
+    type: Literal["edge"] = "edge"
+    path: Path = Field(default=Path(".headrace/qdrant"), description="Directory; one process holds it at a time.")
+
+
+QdrantConfig = QdrantServerConfig | QdrantLocalConfig | QdrantEdgeConfig
+
+
 class FileRegistryConfig(Section):
     """Schemas from a directory."""
 
@@ -256,6 +305,7 @@ class Config(Section):
     source: SourceConfig = SourceConfig()
     recovery: RecoveryConfig = RecoveryConfig()
     timescale: TimescaleConfig | None = None
+    qdrant: Annotated[QdrantConfig, Field(discriminator="type")] | None = None
     registry: Annotated[FileRegistryConfig | ConfluentRegistryConfig, Field(discriminator="type")] = FileRegistryConfig()
     http: HttpConfig | None = None
     privacy: PrivacyConfig = PrivacyConfig()

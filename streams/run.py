@@ -48,8 +48,20 @@ def run_pipeline(
     telemetry: Telemetry,
     stop: Stop,
     until_end: bool = False,
+    vectors: Sink | None = None,
 ) -> RunSummary:
     """Runs until told to stop, or with ``until_end`` until all that is in the input topics now is done and every window is closed.
+
+    Args:
+        topology: The pipeline.
+        policy_digest: Digest of the policy in force.
+        policy_text: Its text, kept beside the state.
+        registry: Where output schemas have their ids.
+        config: The configuration.
+        telemetry: Counts.
+        stop: Ends the run.
+        until_end: Whether to stop at the end of what is there now.
+        vectors: The sink to a vector store (``streams.vectors``); None where none is configured.
 
     Raises:
         ConfigError: Before the first poll: a topic is missing, the state belongs to another pipeline, another run holds the directory.
@@ -57,7 +69,7 @@ def run_pipeline(
     """
     failpoints = Failpoints(config.testing.failpoint)
     patience = Patience(config.sink.retry.wait_first_ms / 1000, config.sink.retry.wait_longest_ms / 1000)
-    source, sinks = kafka_input(config), sinks_of(config, registry, failpoints)
+    source, sinks = kafka_input(config), sinks_of(config, registry, failpoints, vectors)
 
     with RecoveryDirectory(config.recovery.dir) as recovery:
         recovery.check(fingerprint_of(topology, config, policy_digest))
@@ -108,21 +120,26 @@ def kafka_input(config: Config) -> KafkaInput:
     return KafkaInput(with_log(kafka.client_settings()), config.pipeline.name, kafka.inputs, kafka.topic_prefix)
 
 
-def sinks_of(config: Config, registry: SchemaRegistry, failpoints: Failpoints) -> tuple[Sink, ...]:
+def sinks_of(config: Config, registry: SchemaRegistry, failpoints: Failpoints, vectors: Sink | None = None) -> tuple[Sink, ...]:
     """Gives the sinks that the configuration names; Kafka always."""
+    assert (config.qdrant is None) == (vectors is None), "the caller makes the sink of vectors where one is configured"
     kafka = config.require_kafka()
     encoders = {topic.name: partial(_encode, topic.schema, registry.id_of(topic.schema)) for topic in OUTPUTS.values()}
-    sink: Sink = KafkaSink(
-        pipeline=config.pipeline.name,
-        client=with_log(kafka.client_settings()),
-        partitions=dict.fromkeys(OUTPUTS, kafka.output_partitions),
-        encode=lambda topic, frame: encoders[topic](frame),
-        prefix=kafka.topic_prefix,
-        probe=failpoints.hit,
-    )
-    if config.timescale is None:
-        return (sink,)
-    return (sink, TimescaleSink(config.timescale.dsn.get_secret_value()))
+    sinks: list[Sink] = [
+        KafkaSink(
+            pipeline=config.pipeline.name,
+            client=with_log(kafka.client_settings()),
+            partitions=dict.fromkeys(OUTPUTS, kafka.output_partitions),
+            encode=lambda topic, frame: encoders[topic](frame),
+            prefix=kafka.topic_prefix,
+            probe=failpoints.hit,
+        )
+    ]
+    if config.timescale is not None:
+        sinks.append(TimescaleSink(config.timescale.dsn.get_secret_value()))
+    if vectors is not None:
+        sinks.append(vectors)
+    return tuple(sinks)
 
 
 def _encode(schema: str, schema_id: int, frame: pl.DataFrame) -> list[bytes]:

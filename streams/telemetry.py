@@ -63,7 +63,12 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
     Metric("consumer_lag_records", Kind.GAUGE, "Records in a partition that were not polled yet.", ("topic", "partition")),
     Metric("watermark_delay_seconds", Kind.GAUGE, "Wall time less the watermark of a partition.", ("topic", "partition")),
     Metric("sink_seconds", Kind.HISTOGRAM, "Time one write to a sink took until it was acknowledged.", ("sink",)),
-    Metric("sink_rows_total", Kind.COUNTER, "Rows a sink wrote, or skipped because they were there before.", ("sink", "topic", "result")),
+    Metric(
+        "sink_rows_total",
+        Kind.COUNTER,
+        "Rows a sink wrote, skipped as there before, or left out by its rule.",
+        ("sink", "topic", "result"),
+    ),
     Metric("sink_retries_total", Kind.COUNTER, "Writes that a sink that was away or slow did not take.", ("sink",)),
     Metric("dead_letters_total", Kind.COUNTER, "Records that could not go on.", ("code",)),
     Metric("filtered_total", Kind.COUNTER, "Records left out on purpose.", ("code",)),
@@ -92,7 +97,7 @@ _NUMBER: Final = re.compile(r"\d{1,6}")
 _CLOSED: Final[Mapping[str, frozenset[str]]] = {
     "topic": frozenset({*INPUTS, *OUTPUTS}),
     "outcome": frozenset({"polled", "passed", "dead", "filtered"}),
-    "result": frozenset({"written", "skipped"}),
+    "result": frozenset({"written", "skipped", "not_selected", "empty", "short", "unmasked"}),
     "verdict": frozenset({"allow", "warn", "modify", "deny", "escalate"}),
 }
 #: Sets that policies, operators and clusters fill: pattern, and how many values at most.
@@ -208,6 +213,10 @@ class Telemetry:
         """Rows of one topic in an acknowledged write."""
         self._count("sink_rows_total", written, sink=sink, topic=topic, result="written")
         self._count("sink_rows_total", skipped, sink=sink, topic=topic, result="skipped")
+
+    def sink_left_out(self, sink: str, topic: str, reason: str, rows: int) -> None:
+        """Rows of one topic that a sink does not hold, by reason."""
+        self._count("sink_rows_total", rows, sink=sink, topic=topic, result=reason)
 
     def sink_retried(self, sink: str) -> None:
         """A sink that is away or slow did not take a write; it will be tried again."""

@@ -10,12 +10,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Final
 
 import polars as pl
 
 from schemas.errors import FatalError, HeadraceError, RetryableError
-from sinks.contract import OutputBatch, SinkLane
+from sinks.contract import OutputBatch, Receipt, SinkLane
 from streams.credits import Ticket
 from streams.log import log
 from streams.patience import Patience
@@ -24,6 +25,8 @@ from streams.telemetry import Telemetry
 
 #: Rows in one write at most, unless a single batch has more: bounds a transaction and the staging table.
 _WRITE_ROWS_MAX = 20_000
+#: Refused rows of one write that the log names; all are counted.
+_REFUSED_TOLD_MAX: Final = 20
 
 
 class LaneWriter:
@@ -36,10 +39,21 @@ class LaneWriter:
         patience: How to wait between tries.
         stop: Ends the waiting.
         telemetry: Counts.
+        rows_max: Rows of a topic in one write; None for no bound. Larger batches are written in parts, each within the deadline.
     """
 
-    def __init__(self, sink: str, open_lane: Callable[[], SinkLane], deadline_s: float, patience: Patience, stop: Stop, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        sink: str,
+        open_lane: Callable[[], SinkLane],
+        deadline_s: float,
+        patience: Patience,
+        stop: Stop,
+        telemetry: Telemetry,
+        rows_max: int | None = None,
+    ) -> None:
         self._sink = sink
+        self._rows_max = rows_max
         self._open_lane = open_lane
         self._deadline_s = deadline_s
         self._patience = patience
@@ -130,16 +144,31 @@ class LaneWriter:
         return _joined(batches), tickets
 
     def _write(self, batch: OutputBatch, tickets: list[Ticket]) -> None:
-        assert self._lane is not None
-        lane, begin = self._lane, time.perf_counter()
-        if _height(batch):
-            receipt = self._patience.persist(lambda: lane.write(batch, self._deadline_s), self._stop, self._failed_once)
-            self._answered()
-            self._telemetry.sink_acknowledged(self._sink, time.perf_counter() - begin)
-            for topic in receipt.written:
-                self._telemetry.sink_written(self._sink, topic, receipt.written[topic], receipt.skipped[topic])
+        for number, part in enumerate(_parts(batch, self._rows_max)):
+            if number:  # a sink that takes a batch in parts may take long over it
+                self._stop.check()
+                if self._closing:
+                    raise Abandoned(f"closed with part {number} of a batch written")
+            self._write_part(part)
         for ticket in tickets:
             ticket.acknowledge()
+
+    def _write_part(self, batch: OutputBatch) -> None:
+        assert self._lane is not None
+        lane, begin = self._lane, time.perf_counter()
+        receipt = self._patience.persist(lambda: lane.write(batch, self._deadline_s), self._stop, self._failed_once)
+        self._answered()
+        self._telemetry.sink_acknowledged(self._sink, time.perf_counter() - begin)
+        self._count(receipt)
+
+    def _count(self, receipt: Receipt) -> None:
+        for topic in receipt.written:
+            self._telemetry.sink_written(self._sink, topic, receipt.written[topic], receipt.skipped[topic])
+        for topic, reasons in receipt.left_out.items():
+            for reason, rows in reasons.items():
+                self._telemetry.sink_left_out(self._sink, topic, reason, rows)
+        for row in receipt.refused[:_REFUSED_TOLD_MAX]:
+            log().error("sink.refused", sink=self._sink, topic=row.topic, partition=row.partition, offset=row.offset, reason=row.reason)
 
     def _failed_once(self, error: RetryableError) -> None:
         if self._closing:
@@ -153,6 +182,13 @@ class LaneWriter:
         if self._away_since is not None:
             log().info("sink.back", sink=self._sink, seconds=round(time.monotonic() - self._away_since, 1))
             self._away_since = None
+
+
+def _parts(batch: OutputBatch, rows_max: int | None) -> Iterator[OutputBatch]:
+    """Gives a batch in parts of at most so many rows a topic; an empty one has none."""
+    longest = max((frame.height for frame in batch.values()), default=0)
+    for at in range(0, longest, rows_max or longest or 1):
+        yield batch if rows_max is None or longest <= rows_max else {t: f.slice(at, rows_max) for t, f in batch.items() if f.height > at}
 
 
 def _height(batch: OutputBatch) -> int:

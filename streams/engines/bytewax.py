@@ -302,7 +302,7 @@ class _LanePart(StatefulSinkPartition[LaneBatch, str]):
         def open_lane() -> SinkLane:
             return sink.open_lane(number, run.topology.lanes, position)
 
-        return LaneWriter(sink.name, open_lane, run.write_deadline_s, run.patience, run.stop, run.telemetry)
+        return LaneWriter(sink.name, open_lane, run.write_deadline_s, run.patience, run.stop, run.telemetry, sink.rows_max)
 
     def write_batch(self, batches: list[LaneBatch]) -> None:
         _guarded(self._run, lambda: self._fold(batches))

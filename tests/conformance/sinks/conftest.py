@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import pytest
 from streams.embedded.kafka import KafkaBroker
 from streams.embedded.postgres import PostgresServer
 from tests.conformance.sinks.places import PLACES, FilesPlace, KafkaPlace, Place, TimescalePlace
+from tests.conformance.sinks.vector_places import EdgePlace, LocalPlace, ServerPlace, Target
+from tests.fixtures.qdrant_wire import API_KEY, qdrant_wire
+from tests.fixtures.relay import Relay
 
 _numbers = itertools.count()
 
@@ -42,6 +46,36 @@ def timescale_place(mortal_postgres: PostgresServer) -> TimescalePlace:
 @pytest.fixture
 def files_place(tmp_path: Path) -> FilesPlace:
     return FilesPlace(tmp_path / "out")
+
+
+@pytest.fixture
+def qdrant_edge_place(tmp_path: Path) -> EdgePlace:
+    return EdgePlace(tmp_path / "edge")
+
+
+@pytest.fixture
+def qdrant_local_place(tmp_path: Path) -> LocalPlace:
+    return LocalPlace(tmp_path / "local")
+
+
+@pytest.fixture(scope="package")
+def qdrant_target(request: pytest.FixtureRequest) -> Iterator[Target]:
+    """The server that was named on the command line, else Qdrant's protocol before its local mode."""
+    named = request.config.getoption("--qdrant-grpc")
+    if named is not None:
+        host, _, port = named.rpartition(":")
+        yield Target(host, int(port), os.environ.get("HEADRACE_QDRANT_API_KEY"))
+        return
+    with qdrant_wire() as port:
+        yield Target("127.0.0.1", port, API_KEY)
+
+
+@pytest.fixture
+def qdrant_server_place(qdrant_target: Target) -> Iterator[ServerPlace]:
+    with Relay(qdrant_target.host, qdrant_target.port) as relay:
+        place = ServerPlace(qdrant_target, relay, f"headrace_test_{os.getpid()}_{next(_numbers)}")
+        yield place
+        place.drop()
 
 
 @pytest.fixture(params=PLACES)

@@ -38,7 +38,7 @@ from streams.patience import Patience
 from streams.stop import Stop
 
 #: Fixture names.
-PLACES = ("timescale_place", "files_place", "kafka_place")
+PLACES = ("timescale_place", "files_place", "kafka_place", "qdrant_edge_place", "qdrant_local_place", "qdrant_server_place")
 
 
 class Place(Protocol):
@@ -52,7 +52,11 @@ class Place(Protocol):
         ...
 
     def read(self, sink: Sink) -> dict[str, pl.DataFrame]:
-        """Gives what a reader finds, by topic, in ``output_schema``. Lanes are closed before; nothing is written after."""
+        """Gives what a reader finds, by topic; the id columns are those of the topic. Lanes are closed before; nothing is written after."""
+        ...
+
+    def kept(self, topic: str, frame: pl.DataFrame) -> pl.DataFrame:
+        """Gives what a reader is to find of these records, as ``read`` gives it."""
         ...
 
     def poisoned(self, batch: OutputBatch) -> OutputBatch:
@@ -83,6 +87,9 @@ class TimescalePlace:
 
     def read(self, sink: Sink) -> dict[str, pl.DataFrame]:
         return {topic: read_table(self.dsn, topic) for topic in sink.topics}
+
+    def kept(self, topic: str, frame: pl.DataFrame) -> pl.DataFrame:
+        return frame
 
     def poisoned(self, batch: OutputBatch) -> OutputBatch:
         last = list(stored_tables())[-1]
@@ -118,6 +125,9 @@ class FilesPlace:
     def read(self, sink: Sink) -> dict[str, pl.DataFrame]:
         assert isinstance(sink, FilesSink)
         return {path.stem: read_jsonl(path) for path in sink.publish()}
+
+    def kept(self, topic: str, frame: pl.DataFrame) -> pl.DataFrame:
+        return frame
 
     def poisoned(self, batch: OutputBatch) -> OutputBatch:
         broken = pl.lit('{"not": json').alias("attributes")
@@ -163,6 +173,9 @@ class KafkaPlace:
         # What a lane left undecided or open is ended by its successor; a reader of committed records waits for that.
         Patience().persist(lambda: sink.open_lane(0, 1, sink.begin()), Stop(), lambda _: None).close()
         return {topic: read_topic(self.broker.bootstrap, self.prefix, topic, self.partitions) for topic in sink.topics}
+
+    def kept(self, topic: str, frame: pl.DataFrame) -> pl.DataFrame:
+        return frame
 
     def poisoned(self, batch: OutputBatch) -> OutputBatch:
         last = list(batch)[-1]
