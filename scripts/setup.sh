@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets this checkout up: .venv from the lock files, Java and Maven for the embedded broker, promtool for the alert rules' tests.
+# Sets this checkout up: .venv from the lock files, Triton in an environment of its own, Java and Maven for the embedded broker, promtool for the alert rules' tests.
 # Runs again only what changed: each part leaves a stamp that names what it was made from. Installs system packages only as root on Debian.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 VENV=.venv
 STAMPS=$VENV/stamps
 TOOLS=.headrace/tools
+TRITON=.headrace/triton
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -92,6 +93,36 @@ import streams.pipeline, streams.run, streams.cli.main, streams.demo.show, strea
     printf '%s\n' "$sum" >$STAMPS/bytecode
 }
 
+# Triton's Python backend looks for a program for each Python version beside its library; the wheel keeps them elsewhere. Last, because it marks a complete install.
+place_triton_stub() {
+    local server=$TRITON/lib/python3.11/site-packages/pytriton/tritonserver
+    local stub=backends/python/triton_python_backend_stub
+    cp "$server/python_backend_stubs/3.11/triton_python_backend_stub" "$server/$stub.new"
+    chmod 755 "$server/$stub.new"
+    mv "$server/$stub.new" "$server/$stub"
+}
+
+# The model server, in an environment of its own: what it needs (numpy 1) excludes what core needs. Without it everything but models runs.
+install_triton() {
+    local sum
+    sum=$(cat requirements/triton.lock requirements/triton-server.lock | sha256sum)
+    [ "$(cat $TRITON/stamp 2>/dev/null)" = "$sum" ] && [ -x $TRITON/bin/python ] && return
+    if [ "$(uname -sm)" != "Linux x86_64" ]; then
+        say "missing: Triton, which models need; its wheel exists for Linux on x86_64 only, this is $(uname -sm). Everything but models works"
+        return
+    fi
+    say "installing Triton into $TRITON (requirements/triton.lock, requirements/triton-server.lock)"
+    rm -f $TRITON/stamp
+    if $VENV/bin/uv venv --quiet --clear --python $VENV/bin/python $TRITON &&
+        $VENV/bin/uv pip install --quiet --python $TRITON/bin/python --require-hashes -r requirements/triton.lock </dev/null &&
+        $VENV/bin/uv pip install --quiet --python $TRITON/bin/python --no-deps --require-hashes -r requirements/triton-server.lock </dev/null &&
+        place_triton_stub; then
+        printf '%s\n' "$sum" >$TRITON/stamp
+    else
+        say "missing: Triton, which models need; its installation into $TRITON failed as said above. Everything but models works; then: make setup again"
+    fi
+}
+
 # The embedded broker runs on Java; Maven resolves its jars. Without them `headrace demo` says what it cannot do.
 install_java() {
     command -v java >/dev/null && command -v mvn >/dev/null && return
@@ -126,5 +157,6 @@ unpack_promtool() {
 make_venv
 install_python_packages
 compile_what_is_imported
+install_triton
 install_java
 unpack_promtool

@@ -14,7 +14,7 @@ import pytest
 from source_tree import PRODUCT_PACKAGES, ROOT, imported, read, sources
 
 #: The environments of the project itself; those of the peers in benchmarks name what they measure.
-OURS = ("core", "encoder", "dev", "uv", "flink")
+OURS = ("core", "encoder", "triton", "triton-server", "dev", "uv", "flink")
 LOCKS = sorted(path.stem for path in (ROOT / "requirements").glob("*.in"))
 
 
@@ -75,6 +75,18 @@ def test_a_lock_holds_what_its_in_file_names_with_hashes_and_no_host(name: str) 
     blocks = re.split(r"\n(?=[A-Za-z0-9])", lock)
     assert [block.split()[0] for block in blocks if "==" in block.split("\n")[0] and "--hash=sha256:" not in block] == []
     assert re.findall(r"https?://\S+|--(?:extra-)?index-url|--find-links|(?<![\w.])/(?:home|root|opt|work|tmp|usr)/\S*", lock) == []
+
+
+def pin(requirements: str, name: str) -> str:
+    """Gives the version that a lock holds of a distribution."""
+    found = re.search(rf"^{re.escape(name)}==(\S+)", read(f"requirements/{requirements}.lock"), flags=re.MULTILINE)
+    assert found is not None, f"requirements/{requirements}.lock does not hold {name}"
+    return found[1]
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "tokenizers"])
+def test_models_are_served_by_the_versions_that_built_and_measured_them(name: str) -> None:
+    assert pin("triton", name) == pin("core", name)
 
 
 def test_every_direct_dependency_has_a_row_that_gives_its_reason() -> None:
