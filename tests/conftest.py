@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest_plugins = ["tests.fixtures.parts", "tests.fixtures.deployment"]
+pytest_plugins = ["tests.fixtures.parts", "tests.fixtures.deployment", "tests.fixtures.triton"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

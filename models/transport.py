@@ -1,0 +1,109 @@
+"""Requests to Triton over gRPC: a pool of channels in one event loop, foreign errors made ours."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, Protocol
+
+import numpy as np
+import tritonclient.grpc.aio as triton
+from numpy.typing import NDArray
+from tritonclient.utils import InferenceServerException
+
+from models.endpoint import Endpoint
+from models.failures import FailureKind, ModelFailure
+from models.spec import ModelSpec
+
+#: A server that comes back is found within a second; by default a channel waits up to two minutes. Each channel has a connection of its own.
+_CHANNEL: Final = [
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.enable_retries", 0),
+    ("grpc.max_send_message_length", 2**31 - 1),
+    ("grpc.max_receive_message_length", 2**31 - 1),
+    ("grpc.primary_user_agent", "headrace"),
+]
+
+#: By gRPC code; every other one is the model's own failure.
+_KINDS: Final[Mapping[str, FailureKind]] = MappingProxyType(
+    {
+        "UNAVAILABLE": FailureKind.AWAY,
+        "NOT_FOUND": FailureKind.AWAY,
+        "RESOURCE_EXHAUSTED": FailureKind.AWAY,
+        "DEADLINE_EXCEEDED": FailureKind.SLOW,
+        "CANCELLED": FailureKind.SLOW,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came for one batch.
+
+    Attributes:
+        version: The version of the model that answered.
+        outputs: Tensors by name; None for one that is absent.
+    """
+
+    version: str
+    outputs: Mapping[str, NDArray[Any] | None]
+
+
+class Transport(Protocol):
+    """Sends one batch and gives what came, unread."""
+
+    async def infer(self, spec: ModelSpec, version: str, texts: Sequence[bytes], timeout_s: float) -> Answer:
+        """Raises ModelFailure. An empty version leaves the choice to the server."""
+        ...
+
+    async def close(self) -> None:
+        """Ends all connections."""
+        ...
+
+
+class GrpcTransport:
+    """A pool of channels to one server; to be made and used in one event loop.
+
+    Args:
+        endpoint: The server.
+        channels: Connections; a batch takes the one with the fewest under way.
+    """
+
+    def __init__(self, endpoint: Endpoint, channels: int) -> None:
+        tls = endpoint.tls
+        files = {} if tls is None else {"root_certificates": str(tls.root), "private_key": str(tls.key), "certificate_chain": str(tls.chain)}
+        self._clients = [triton.InferenceServerClient(endpoint.url, ssl=tls is not None, channel_args=_CHANNEL, **files) for _ in range(channels)]
+        self._under_way = [0] * channels
+
+    async def infer(self, spec: ModelSpec, version: str, texts: Sequence[bytes], timeout_s: float) -> Answer:
+        """Sends one batch; raises ModelFailure."""
+        rows = np.empty((len(texts), 1), dtype=np.object_)
+        rows[:, 0] = texts
+        tensor = triton.InferInput("TEXT", [len(texts), 1], "BYTES")
+        tensor.set_data_from_numpy(rows)
+        channel = self._under_way.index(min(self._under_way))
+        self._under_way[channel] += 1
+        failure = None
+        try:
+            result = await self._clients[channel].infer(spec.name, [tensor], model_version=version, client_timeout=timeout_s)
+            return Answer(str(result.get_response().model_version), {output.name: result.as_numpy(output.name) for output in spec.outputs})
+        except InferenceServerException as error:
+            # Raised below, without its cause: a server's message may quote a text.
+            code = str(error.status() or "UNKNOWN").removeprefix("StatusCode.")
+            failure = ModelFailure(spec.name, _KINDS.get(code, FailureKind.REFUSED), f"gRPC {code}")
+        except (ValueError, TypeError, AttributeError):  # tensors whose bytes do not fit their shape, or of an unknown type
+            failure = ModelFailure(spec.name, FailureKind.INVALID, "a tensor's bytes do not fit its shape")
+        finally:
+            self._under_way[channel] -= 1
+        raise failure
+
+    async def close(self) -> None:
+        """Ends all connections."""
+        for client in self._clients:
+            with contextlib.suppress(Exception):
+                await client.close()
