@@ -20,6 +20,7 @@ START_DEADLINE_S: Final = 120.0
 STOP_DEADLINE_S: Final = 15.0
 _SHARED_MEMORY: Final = Path("/dev/shm")
 _LOG_LINES_SHOWN: Final = 12
+_LOG_BYTES_READ: Final = 2**20
 
 
 class TritonServer:
@@ -65,6 +66,7 @@ class TritonServer:
         self.grpc_port = grpc_port or free[0]
         self.metrics_port = metrics_port or free[1]
         self._child: ChildProcess | None = None
+        self._log_start = 0
         self.log = self._kept.path / "triton.log"
         self.start_seconds = 0.0
 
@@ -106,15 +108,18 @@ class TritonServer:
                 raise ConfigError(f"Triton: port {port} on {LOOPBACK} is taken; choose another one, or stop what listens there")
         self._tell(f"starting Triton with {', '.join(names)} from {self._repository}")
         self._sweep()
+        self._log_start = self.log.stat().st_size if self.log.exists() else 0
         env = {"PATH": f"{install.bin}:/usr/local/bin:/usr/bin:/bin", "LD_LIBRARY_PATH": str(install.python_library), "HOME": str(self._kept.path)}
         argv = self._arguments(install, names)
         self._child = ChildProcess("Triton", argv, log=self.log, cwd=self._kept.path, env=env, death_signal=signal.SIGTERM)
         self._child.await_ready(lambda: self._settled(names), START_DEADLINE_S)
         control = ModelControl(self.endpoint)
-        failed = [model for model in control.index() if model.name in names and not model.ready]
-        if failed:
-            reasons = tuple(f"Triton: model {model.name} is not ready: {model.reason or 'no reason given'}" for model in failed)
-            raise ConfigError(*reasons, f"Triton: its log {self.log} says:\n{self._log_of(set(names))}")
+        index = control.index()
+        ready = {model.name for model in index if model.ready}
+        if failed := [name for name in names if name not in ready]:
+            told = {model.name: model.reason for model in index if model.reason}
+            reasons = [f"Triton: model {name} is not ready: {told.get(name, 'see the log below')}" for name in failed]
+            raise ConfigError(*reasons, f"Triton: its log says:\n{self._log_of(failed)}")
         control.silence_log()
         self.start_seconds = time.monotonic() - began
 
@@ -174,22 +179,22 @@ class TritonServer:
         return f"headrace_triton_{self.grpc_port}_"
 
     def _settled(self, names: Sequence[str]) -> bool:
-        """Whether the server answers and every model is ready or has failed."""
+        """Whether the server answers: it does when it has tried to load every model; one that it could not even read is not in its index."""
         if not accepts(self.grpc_port):
             return False
         try:
             index = ModelControl(self.endpoint).index()
         except RetryableError:
             return False
-        states = {model.name: model.state for model in index}
-        return all(states.get(name) in ("READY", "UNAVAILABLE") for name in names)
+        return not any(model.state == "LOADING" for model in index if model.name in names)
 
-    def _log_of(self, names: set[str]) -> str:
+    def _log_of(self, names: Sequence[str]) -> str:
         """Gives the lines of the log that warn or name a model. The log holds no record: at the start none has come yet."""
-        assert self._child is not None
-        lines = self._child.tail().splitlines()
-        chosen = [line for line in lines if line[:1] in "EW" or (line[:1] != "|" and any(name in line for name in names))]
-        return "\n".join(line.replace("\\n", "\n") for line in chosen[-_LOG_LINES_SHOWN:])
+        with self.log.open("rb") as file:
+            file.seek(self._log_start)
+            lines = file.read(_LOG_BYTES_READ).decode("utf-8", "replace").splitlines()
+        told = [line for line in lines if line[:1] in ("E", "W", "[") or (line[:1] == "I" and any(name in line for name in names))]
+        return "\n".join(line.replace("\\n", "\n") for line in told[-_LOG_LINES_SHOWN:])
 
     def _sweep(self) -> None:
         """Removes what a killed server left in shared memory: it may hold texts."""
