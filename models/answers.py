@@ -16,7 +16,7 @@ from models.spec import EMBEDDING_SIZE, GUARD_LABELS, NAME_ENTITIES, ModelSpec
 #: What a model's outputs are, by name, as they came.
 Outputs = Mapping[str, NDArray[Any] | None]
 #: Gives one result a text.
-Reader = Callable[[ModelSpec, Outputs, Sequence[int]], list[Any]]
+Reader = Callable[[ModelSpec, Outputs, Sequence[int], str], list[Any]]
 
 #: How far a vector's length may be from 1, and a text's score from the largest of its windows (float32, and JSON with few digits).
 LENGTH_TOLERANCE: Final = 1e-2
@@ -26,13 +26,14 @@ _WINDOWS: Final = msgspec.json.Decoder(list[tuple[int, int, float, float, float]
 _SPANS: Final = msgspec.json.Decoder(list[tuple[int, int, str, float]])
 
 
-def read_embeddings(spec: ModelSpec, outputs: Outputs, chars: Sequence[int]) -> list[NDArray[np.float32]]:
+def read_embeddings(spec: ModelSpec, outputs: Outputs, chars: Sequence[int], version: str) -> list[NDArray[np.float32]]:
     """Gives float32[384] a text, each of length 1.
 
     Args:
         spec: The model.
         outputs: Its answer.
         chars: Length of each text, in characters.
+        version: Of the model, as the server told it.
 
     Raises:
         ModelFailure: Of kind invalid.
@@ -45,16 +46,16 @@ def read_embeddings(spec: ModelSpec, outputs: Outputs, chars: Sequence[int]) -> 
     return [np.array(row) for row in vectors]
 
 
-def read_guard_scores(spec: ModelSpec, outputs: Outputs, chars: Sequence[int]) -> list[GuardScores]:
+def read_guard_scores(spec: ModelSpec, outputs: Outputs, chars: Sequence[int], version: str) -> list[GuardScores]:
     """Gives the scores of each text; see ``read_embeddings``."""
     scores = _floats(spec, outputs, "SCORES", (len(chars), len(GUARD_LABELS)))
     if scores.size and not (scores.min() >= 0.0 and scores.max() <= 1.0):
         raise _invalid(spec, "SCORES: a score is outside 0 to 1")
     windows = _json(spec, outputs, "WINDOWS", len(chars), _WINDOWS)
-    return [_guarded(spec, *one) for one in zip(scores.tolist(), windows, chars, strict=True)]
+    return [_guarded(spec, version, *one) for one in zip(scores.tolist(), windows, chars, strict=True)]
 
 
-def read_name_spans(spec: ModelSpec, outputs: Outputs, chars: Sequence[int]) -> list[tuple[NameSpan, ...]]:
+def read_name_spans(spec: ModelSpec, outputs: Outputs, chars: Sequence[int], version: str) -> list[tuple[NameSpan, ...]]:
     """Gives the names in each text; see ``read_embeddings``."""
     found = _json(spec, outputs, "SPANS", len(chars), _SPANS)
     return [_spans(spec, *one) for one in zip(found, chars, strict=True)]
@@ -64,7 +65,9 @@ def read_name_spans(spec: ModelSpec, outputs: Outputs, chars: Sequence[int]) -> 
 READERS: Final[Mapping[str, Reader]] = {"embedder": read_embeddings, "guard": read_guard_scores, "pii_tagger": read_name_spans}
 
 
-def _guarded(spec: ModelSpec, scores: Sequence[float], windows: Sequence[tuple[int, int, float, float, float]], chars: int) -> GuardScores:
+def _guarded(
+    spec: ModelSpec, version: str, scores: Sequence[float], windows: Sequence[tuple[int, int, float, float, float]], chars: int
+) -> GuardScores:
     for start, end, *each in windows:
         if not (0 <= start <= end <= chars and all(0.0 <= score <= 1.0 for score in each)):
             raise _invalid(spec, "WINDOWS: a window lies outside of its text, or a score outside 0 to 1")
@@ -72,7 +75,7 @@ def _guarded(spec: ModelSpec, scores: Sequence[float], windows: Sequence[tuple[i
     if any(abs(of_windows - score) > MAXIMUM_TOLERANCE for of_windows, score in zip(largest, scores, strict=True)):
         raise _invalid(spec, "SCORES: a score is not the largest of its windows")
     injection, jailbreak, toxicity = scores
-    return GuardScores(injection, jailbreak, toxicity, tuple(WindowScores(*window) for window in windows))
+    return GuardScores(injection, jailbreak, toxicity, tuple(WindowScores(*window) for window in windows), version)
 
 
 def _spans(spec: ModelSpec, found: Sequence[tuple[int, int, str, float]], chars: int) -> tuple[NameSpan, ...]:

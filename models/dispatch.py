@@ -168,7 +168,7 @@ class Dispatcher:
         try:
             answer = await self._transport.infer(self._spec, version, [item.data for item in batch], timeout_s)
             version = answer.version
-            values = READERS[self._spec.name](self._spec, answer.outputs, [item.chars for item in batch])
+            values = READERS[self._spec.name](self._spec, answer.outputs, [item.chars for item in batch], version)
         except ModelFailure as error:
             failure = error
         outcome = "ok" if failure is None else failure.kind.value

@@ -28,12 +28,18 @@ class WindowScores:
 
 @dataclass(frozen=True, slots=True)
 class GuardScores:
-    """Scores of one text: the largest over its windows, each 0 to 1."""
+    """Scores of one text: the largest over its windows, each 0 to 1.
+
+    Attributes:
+        windows: The same window by window.
+        version: Of the model that said so, as the server names it; empty where it is not known.
+    """
 
     injection: float
     jailbreak: float
     toxicity: float
     windows: tuple[WindowScores, ...] = ()
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)

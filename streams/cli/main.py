@@ -19,9 +19,11 @@ from streams.cli.graph import graph
 from streams.cli.imports import import_runs
 from streams.cli.lint import lint
 from streams.cli.migrate import migrate
+from streams.cli.models import models_app
 from streams.cli.produce import produce
 from streams.cli.run import run
 from streams.cli.say import complain
+from streams.cli.score import score
 
 EXIT_FAILED: Final = 1
 EXIT_CONFIG: Final = 2
@@ -41,6 +43,8 @@ app.command("run")(run)
 app.command("import")(import_runs)
 app.command("produce")(produce)
 app.command("migrate")(migrate)
+app.command("score")(score)
+app.add_typer(models_app)
 app.command("lint")(lint)
 app.command("graph")(graph)
 app.command("doctor")(doctor)

@@ -98,6 +98,11 @@ class TritonServer:
         """Process id while it runs."""
         return self._child.pid if self._child is not None and self._child.alive else None
 
+    @property
+    def log_tail(self) -> str:
+        """The end of its log."""
+        return self._child.tail() if self._child is not None else ""
+
     def start(self) -> None:
         """Starts it and returns when every model is ready."""
         began = time.monotonic()

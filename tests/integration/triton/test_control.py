@@ -42,6 +42,7 @@ def test_a_second_version_is_served_beside_the_first_and_each_is_asked_by_its_nu
         assert one.guard(["text"], 10.0) == [expected]
         assert two.guard(["text"], 10.0)[0].injection == pytest.approx(turned(expected), abs=1e-6)
         assert newest.guard(["text"], 10.0) == two.guard(["text"], 10.0)
+        assert newest.guard(["text"], 10.0)[0].version == "2"
 
 
 def test_requests_go_on_while_versions_come_and_go(own_triton: TritonServer, control: ModelControl) -> None:

@@ -22,7 +22,7 @@ def cells(*values: object) -> Any:
 
 
 def read(model: str, outputs: dict[str, Any], chars: Sequence[int]) -> list[Any]:
-    return READERS[model](model_spec(model), outputs, chars)
+    return READERS[model](model_spec(model), outputs, chars, "7")
 
 
 def unit(count: int) -> Any:
@@ -41,8 +41,8 @@ def test_right_answers_become_results_in_order() -> None:
     assert np.array_equal(read("embedder", {"EMBEDDING": vectors}, [1, 2]), vectors)
     given = {"SCORES": scores([0.5, 0.25, 0.0], [0.0, 0.0, 1.0]), "WINDOWS": cells([[0, 4, 0.5, 0.0, 0.0], [3, 7, 0.0, 0.25, 0.0]], [])}
     assert read("guard", given, [7, 0]) == [
-        GuardScores(0.5, 0.25, 0.0, (WindowScores(0, 4, 0.5, 0.0, 0.0), WindowScores(3, 7, 0.0, 0.25, 0.0))),
-        GuardScores(0.0, 0.0, 1.0),
+        GuardScores(0.5, 0.25, 0.0, (WindowScores(0, 4, 0.5, 0.0, 0.0), WindowScores(3, 7, 0.0, 0.25, 0.0)), "7"),
+        GuardScores(0.0, 0.0, 1.0, (), "7"),
     ]
     spans = {"SPANS": cells([[0, 3, "PERSON", 0.9], [3, 9, "LOCATION", 1.0]], [])}
     assert read("pii_tagger", spans, [9, 4]) == [(NameSpan(0, 3, "PERSON", 0.9), NameSpan(3, 9, "LOCATION", 1.0)), ()]

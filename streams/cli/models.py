@@ -1,0 +1,13 @@
+"""``headrace models``: the commands around the models."""
+
+from __future__ import annotations
+
+import typer
+
+from streams.cli.models_serve import load, serve, status, unload
+
+models_app = typer.Typer(name="models", help="Serve the models, and change them while they are served.", no_args_is_help=True, rich_markup_mode=None)
+models_app.command("serve")(serve)
+models_app.command("status")(status)
+models_app.command("load")(load)
+models_app.command("unload")(unload)
