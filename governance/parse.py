@@ -12,10 +12,14 @@ import yaml
 
 from governance.data_classes import DataClass, Handling
 from governance.nodes import NodeReader, pick
+from governance.parse_models import models_policy
 from governance.policy import (
     KEY_ENTITIES,
     KINDS,
+    NAME_ENTITIES,
     PATTERN_ENTITIES,
+    PPM,
+    SCORE_LABELS,
     SIZED_FIELDS,
     AnyRule,
     DomainsRule,
@@ -25,6 +29,7 @@ from governance.policy import (
     PhrasesRule,
     PiiPolicy,
     Policy,
+    ScoresRule,
     SecretsRule,
     SizeRule,
     ToolsRule,
@@ -52,14 +57,17 @@ def parse_policy(text: str, name: str = "policy") -> Policy:
         ConfigError: With every problem, e.g. ``default.yaml:12:5: rules[3].verdict: must be one of allow, warn, ...``.
     """
     reader = NodeReader(name)
-    top = reader.mapping(reader.root(text), "", ("id", "version", "purpose", "handling", "pii", "rules"))
+    top = reader.mapping(reader.root(text), "", ("id", "version", "purpose", "handling", "pii", "rules"), ("models",))
     identity = [reader.text(*pick(top, key, "")) for key in ("id", "version", "purpose")]
     handling = _handling(reader, top.get("handling"))
     pii = _pii(reader, top.get("pii"))
-    rules = _Rules(reader).read(top.get("rules"))
+    models = models_policy(reader, top.get("models"))
+    if models.pii_tagger is not None and all(pii.handling_of(entity) is Handling.KEEP for entity in NAME_ENTITIES):
+        reader.problem(top["models"], "models.pii_tagger", f"pii.entities handles none of {', '.join(NAME_ENTITIES)}; add one, or remove the tagger")
+    rules = _Rules(reader, has_guard=models.guard is not None).read(top.get("rules"))
     reader.check()
     policy_id, version, purpose = (part or "" for part in identity)
-    return Policy(policy_id, version, purpose, pii, handling, rules)
+    return Policy(policy_id, version, purpose, pii, handling, rules, models)
 
 
 def default_policy() -> Policy:
@@ -168,8 +176,9 @@ class _Common:
 class _Rules:
     """Reads the list of rules; one method a type."""
 
-    def __init__(self, reader: NodeReader) -> None:
+    def __init__(self, reader: NodeReader, *, has_guard: bool) -> None:
         self._reader = reader
+        self._has_guard = has_guard
         self._ids: set[str] = set()
         self._types: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], Callable[[_Common, Values, str], AnyRule]]] = {
             SizeRule.type: (("bytes_max", "applies_to"), (), self._size),
@@ -177,6 +186,7 @@ class _Rules:
             DomainsRule.type: (("domains",), (), self._domains),
             PhrasesRule.type: ((), ("phrases", "patterns"), self._phrases),
             SecretsRule.type: (("patterns",), (), self._secrets),
+            ScoresRule.type: (("label", "threshold"), (), self._scores),
         }
 
     def read(self, node: yaml.Node | None) -> tuple[AnyRule, ...]:
@@ -256,6 +266,13 @@ class _Rules:
 
     def _secrets(self, common: _Common, values: Values, path: str) -> AnyRule:
         return SecretsRule(*_head(common), _patterns(self._reader, *pick(values, "patterns", path)))
+
+    def _scores(self, common: _Common, values: Values, path: str) -> AnyRule:
+        label = self._reader.word(*pick(values, "label", path), SCORE_LABELS)
+        threshold = self._reader.fraction(*pick(values, "threshold", path))
+        if not self._has_guard:
+            self._reader.problem(_place(values), path, "a scores rule needs models.guard, which says what is scored; add it")
+        return ScoresRule(*_head(common), label or SCORE_LABELS[0], round((threshold or 1.0) * PPM))
 
     def _globs(self, node: yaml.Node | None, path: str) -> tuple[str, ...]:
         globs = self._reader.texts(node, path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from functools import lru_cache
 from hashlib import blake2b
 from typing import ClassVar, Final
@@ -43,8 +44,20 @@ PATTERN_ENTITIES: Final = (
     "UUID",
 )
 
-#: Entities that no pattern can know: only a key name gives them away.
+#: Entities that no pattern can know: a key name or the name tagger gives them away.
 KEY_ENTITIES: Final = ("LOCATION", "NRP", "ORGANIZATION", "PERSON")
+
+#: What the name tagger finds.
+NAME_ENTITIES: Final = ("PERSON", "LOCATION", "ORGANIZATION")
+
+#: What the model ``guard`` scores.
+SCORE_LABELS: Final = ("injection", "jailbreak", "toxicity")
+
+#: Content columns, of which policy names those that models read.
+CONTENT_COLUMNS: Final = ("input", "output", "error", "attributes")
+
+#: A certain score; scores travel as whole parts per million.
+PPM: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +223,88 @@ class SecretsRule(Rule):
     patterns: tuple[PatternSpec, ...]
 
 
-AnyRule = SizeRule | ToolsRule | DomainsRule | PhrasesRule | SecretsRule
+@dataclass(frozen=True, slots=True)
+class ScoresRule(Rule):
+    """Hits when a model's score for the event reaches the threshold; never where nothing was scored.
+
+    Attributes:
+        label: One of SCORE_LABELS.
+        threshold_ppm: Smallest score that hits, in parts per million.
+    """
+
+    type: ClassVar[str] = "scores"
+    needs_raw: ClassVar[bool] = False
+
+    label: str
+    threshold_ppm: int
+
+
+AnyRule = SizeRule | ToolsRule | DomainsRule | PhrasesRule | SecretsRule | ScoresRule
+
+
+class WhenDown(StrEnum):
+    """What becomes of an event for which a model that policy names is away. Never one of them: passing it on raw or without a mark."""
+
+    PAUSE = "pause"  # the partition waits at that record and holds its watermark; Kafka is the spill
+    RULES_ONLY = "rules_only"  # the event goes on with what patterns and rules find, and is marked as degraded
+    REJECT = "reject"  # the record becomes a dead letter
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """What is done when a model is away.
+
+    Attributes:
+        reaction: What is done.
+        after_s: How long the model must have been away before ``rules_only`` or ``reject`` take effect, in seconds; until then the partition waits.
+    """
+
+    reaction: WhenDown
+    after_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TextChoice:
+    """Content columns of some kinds of event."""
+
+    kinds: tuple[str, ...]
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GuardPolicy:
+    """Which masked texts the model ``guard`` scores.
+
+    Attributes:
+        outage: What is done when it is away.
+        always: Untrusted text: scored in every event.
+        sampled_ppm: Of how many events in a million the rest is scored too; which ones follows from the event's id.
+    """
+
+    outage: Outage
+    always: tuple[TextChoice, ...]
+    sampled_ppm: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaggerPolicy:
+    """Whose leaves the model ``pii_tagger`` reads for names before they are masked.
+
+    Attributes:
+        outage: What is done when it is away.
+        leaves: Columns whose leaves it reads.
+    """
+
+    outage: Outage
+    leaves: tuple[TextChoice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsPolicy:
+    """What models are asked, where the configuration has models; a model that is not named is not asked."""
+
+    guard: GuardPolicy | None = None
+    pii_tagger: TaggerPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +318,7 @@ class Policy:
         pii: What is personal.
         handling: What is done with a field of each data class.
         rules: In the order of the file, which decides nothing.
+        models: What models are asked.
     """
 
     id: str
@@ -232,6 +327,7 @@ class Policy:
     pii: PiiPolicy
     handling: tuple[tuple[DataClass, Handling], ...]
     rules: tuple[AnyRule, ...]
+    models: ModelsPolicy = ModelsPolicy()
 
     @property
     def digest(self) -> str:

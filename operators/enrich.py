@@ -9,7 +9,7 @@ import polars as pl
 from governance.verdict import REDACTING, REMOVING
 from operators.contract import Outcome, dead_rows
 from schemas.errors import OutputOversized
-from schemas.events import CONTENT, DECIDED, EVENT, INSPECTED, MASKED, ROW_WATERMARK
+from schemas.events import CONTENT, DECIDED, EVENT, INSPECTED, MASKED, ROW_WATERMARK, SCORED
 from schemas.limits import OUTPUT_BYTES_MAX
 
 #: What stands in the place of redacted content: a JSON text, like all content.
@@ -20,6 +20,7 @@ ENRICHED_COLUMNS: Final = (
     "event_uid",
     *(name for name in EVENT if name not in ("event_uid", "content_digest")),
     *(name for name in MASKED if name != "raw_hits"),
+    *SCORED,
     *INSPECTED,
     *DECIDED,
     *ROW_WATERMARK,
@@ -52,8 +53,8 @@ class Enrich:
 
     A row whose texts exceed what the output topic takes (masking can lengthen them) is dead with ``output_oversized``.
 
-    Shapes: rows of EVENT, MASKED, INSPECTED, DECIDED and ROW_WATERMARK, and ``late`` where ``measure`` added it (False otherwise); the same rows with
-    the action applied. Output ``enriched_events``: one row each.
+    Shapes: rows of EVENT, MASKED, SCORED, INSPECTED, DECIDED and ROW_WATERMARK, and ``late`` where ``measure`` added it (False otherwise); the same
+    rows with the action applied. Output ``enriched_events``: one row each.
 
     Args:
         text_bytes_max: Bytes of content and of the list of what was masked, together, in one enriched event.

@@ -21,12 +21,13 @@ from operators.guardrails.inspect import Inspect
 from operators.pii.step import Mask
 from operators.windows.measure import Measure
 from schemas.codec.decode import DecodeSettings
-from schemas.events import DECIDED, EVENT, INSPECTED, MASKED, RAW, ROW_WATERMARK
+from schemas.events import DECIDED, EVENT, INSPECTED, MASKED, RAW, ROW_WATERMARK, SCORED
 from schemas.limits import Limits
 
 _MARKED: Final = pl.Schema({**EVENT, **ROW_WATERMARK})
 _MASKED: Final = pl.Schema({**_MARKED, **MASKED})
-_INSPECTED: Final = pl.Schema({**_MASKED, **INSPECTED})
+_SCORED: Final = pl.Schema({**_MASKED, **SCORED})
+_INSPECTED: Final = pl.Schema({**_SCORED, **INSPECTED})
 _DECIDED: Final = pl.Schema({**_INSPECTED, **DECIDED})
 
 _TEST_KEY: Final = b"a key for tests only, 32 bytes.."
@@ -66,7 +67,7 @@ class Operator:
 OPERATORS: Final = (
     Operator("decode", "Reads raw records into events.", RAW, lambda: Decode(DecodeSettings(Limits(record_bytes_max=400), _TEST_KEY))),
     Operator("mask", "Takes personal data out of every string of an event.", _MARKED, lambda: Mask(default_policy(), _TEST_KEY)),
-    Operator("inspect", "Tells which rules an event hits.", _MASKED, lambda: Inspect(default_policy())),
+    Operator("inspect", "Tells which rules an event hits.", _SCORED, lambda: Inspect(default_policy())),
     Operator(
         "deduplicate",
         "Lets the first record of each event pass.",

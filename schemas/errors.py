@@ -15,6 +15,7 @@
     │   ├── RecordOversized          record_oversized      larger than the limit on a record
     │   ├── NestingTooDeep           nesting_too_deep      JSON nested deeper than the limit
     │   ├── MaskingFailed            masking_failed        personal data could not be masked with certainty
+    │   ├── ModelUnavailable         model_unavailable     a model that policy requires was away for longer than policy waits
     │   ├── IdConflict               id_conflict           the id was seen before with other content
     │   └── OutputOversized          output_oversized      an output record exceeds what its topic takes
     ├── RetryableError           the world is away for a while: pause, nothing is committed, try again
@@ -122,6 +123,12 @@ class MaskingFailed(RecordError):
     """Personal data in the record could not be masked with certainty; the record is never passed on raw."""
 
     code = "masking_failed"
+
+
+class ModelUnavailable(RecordError):
+    """A model that the policy requires for the record was away for longer than the policy waits."""
+
+    code = "model_unavailable"
 
 
 class IdConflict(RecordError):

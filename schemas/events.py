@@ -112,6 +112,21 @@ MASKED: Final[dict[str, pl.DataType]] = {
     "raw_hits": pl.List(pl.String()),
 }
 
+#: Added by ``mask`` as null, filled by the shell where models are asked. Scores are whole parts per million, so that no order can show.
+SCORED: Final[dict[str, pl.DataType]] = {
+    "injection_ppm": pl.Int64(),  # 0..1_000_000: the largest score over the texts of the event; null where nothing was scored
+    "jailbreak_ppm": pl.Int64(),
+    "toxicity_ppm": pl.Int64(),
+    "scored_by": pl.String(),  # model and version; null where nothing was scored
+    "degraded": pl.List(pl.String()),  # models that were away and did without; null otherwise
+}
+
+#: Made by the shell before ``mask`` where names are looked for, and gone after it. No value stands in it, only places.
+NAMED: Final[dict[str, pl.DataType]] = {
+    # JSON text: [[column, leaf, start, end, entity, ppm], ...] by operators.pii.names; null where names were not looked for
+    "names": pl.String(),
+}
+
 #: Added by ``inspect``: every rule that hit (raw hits included), by rule id.
 INSPECTED: Final[dict[str, pl.DataType]] = {"hits": pl.List(pl.String())}
 

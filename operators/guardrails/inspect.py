@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from governance.policy import KINDS, Policy, SizeRule, ToolsRule
+from governance.policy import KINDS, Policy, ScoresRule, SizeRule, ToolsRule
 from operators.contract import Outcome
 from operators.guardrails.fold import fold
 from schemas.errors import FatalError
@@ -53,9 +53,9 @@ class Inspect:
     """Adds ``hits``: the ids of all rules that hit an event, sorted; null where none did.
 
     The raw-value rules (domains, phrases, secrets) ran inside ``mask`` on decoded strings, so that no JSON escape hides a phrase and no masked span
-    hides a domain; their hits arrive in ``raw_hits`` and are held to the rules' kinds here. Size and tools rules run here, on columns at once.
+    hides a domain; their hits arrive in ``raw_hits`` and are held to the rules' kinds here. Size, tools and scores rules run here, on columns.
 
-    Shapes: any rows of EVENT and MASKED; the same rows with INSPECTED (``hits``).
+    Shapes: any rows of EVENT, MASKED and SCORED; the same rows with INSPECTED (``hits``).
     Bounds: the distinct tool names of a batch are looked at one by one, nothing else is.
 
     Args:
@@ -69,6 +69,7 @@ class Inspect:
 
     def __init__(self, policy: Policy) -> None:
         self._sizes = [(rule, _too_large(rule)) for rule in policy.rules if isinstance(rule, SizeRule)]
+        self._scores = [(rule, pl.col(f"{rule.label}_ppm") >= rule.threshold_ppm) for rule in policy.rules if isinstance(rule, ScoresRule)]
         self._tools = [(rule, _Tools(rule)) for rule in policy.rules if isinstance(rule, ToolsRule)]
         raw = [rule for rule in policy.rules if rule.needs_raw]
         self._raw_ids = [rule.id for rule in raw]
@@ -83,7 +84,8 @@ class Inspect:
         """Maps one batch; every row goes on."""
         names = batch.get_column("tool_name").drop_nulls().unique().to_list()
         conditions = [
-            *((rule, condition) for rule, condition in self._sizes),
+            *self._sizes,
+            *self._scores,
             *((rule, tools.condition(names)) for rule, tools in self._tools),
         ]
         # One narrow frame of booleans, for the wide one is only to be copied once.

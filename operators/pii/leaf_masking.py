@@ -32,6 +32,9 @@ class MaskedLeaf:
 
 CLEAN_LEAF: Final = MaskedLeaf(None)
 
+#: A leaf and the names that a model found in it. Two results of one text with other names are two results.
+NamedLeaf = tuple[str, tuple[Span, ...]]
+
 
 class LeafMasker:
     """Masks texts that are no longer taken apart.
@@ -50,16 +53,20 @@ class LeafMasker:
         self._actions = actions
         self._placeholders = placeholders
 
-    def masked(self, texts: Sequence[str]) -> dict[str, MaskedLeaf | RecordError]:
-        """Those of the distinct texts in which something was replaced, or which could not be examined; the others are clean."""
-        made: dict[str, MaskedLeaf | RecordError] = {}
-        current = {text: text for text in texts}
-        for _ in range(_ROUNDS_MAX):
-            following: dict[str, str] = {}
-            for (raw, text), spans in zip(current.items(), self._spans(list(current.values())), strict=True):
-                if isinstance(spans, RecordError):
-                    made[raw] = spans
+    def masked(self, leaves: Sequence[NamedLeaf]) -> dict[NamedLeaf, MaskedLeaf | RecordError]:
+        """Those of the distinct leaves in which something was replaced, or which could not be examined; the others are clean.
+
+        Names join what the recogniser finds in the raw leaf; what is left of it is examined for patterns alone.
+        """
+        made: dict[NamedLeaf, MaskedLeaf | RecordError] = {}
+        current = {leaf: leaf[0] for leaf in leaves}
+        for turn in range(_ROUNDS_MAX):
+            following: dict[NamedLeaf, str] = {}
+            for (raw, text), found_spans in zip(current.items(), self._spans(list(current.values())), strict=True):
+                if isinstance(found_spans, RecordError):
+                    made[raw] = found_spans
                     continue
+                spans = found_spans if turn else [*found_spans, *raw[1]]
                 changed, gone = replaced(text, self._placeholders.spared(text, spans), self._actions) if spans else (text, [])
                 if gone:
                     before = made.get(raw)
@@ -70,7 +77,7 @@ class LeafMasker:
             if not current:
                 return made
         for raw in current:
-            made[raw] = MaskingFailed(f"pii.mask: a leaf must be masked within {_ROUNDS_MAX} rounds, one of {len(raw)} characters is not")
+            made[raw] = MaskingFailed(f"pii.mask: a leaf must be masked within {_ROUNDS_MAX} rounds, one of {len(raw[0])} characters is not")
         return made
 
     def _spans(self, texts: list[str]) -> list[list[Span] | RecordError]:

@@ -115,6 +115,11 @@ class Document:
         if failure is not None:
             raise failure  # outside of the handlers: the foreign errors hold the text
 
+    @property
+    def distinct(self) -> list[str]:
+        """The leaves to be examined, each once, in the order in which they first stand: by their index names refer to them."""
+        return list(dict.fromkeys(self.texts))
+
     @classmethod
     def of_string(cls, text: str, keys: KeyNames, depth_max: int) -> Document:
         """A document of one string, which may be JSON or anything else."""
@@ -171,6 +176,34 @@ class Document:
 
     def _too_deep(self) -> NestingTooDeep:
         return NestingTooDeep(f"pii.leaves: at most {self._depth_max} levels of nesting, JSON in strings included; send it flatter")
+
+
+class LeafReader:
+    """Takes JSON texts apart as one policy says: the one way to know which leaves ``mask`` examines, for mask and for whoever must know it before.
+
+    Args:
+        keys: Keys whose values are personal.
+        depth_max: How deep JSON may be nested.
+    """
+
+    def __init__(self, keys: KeyNames, depth_max: int) -> None:
+        self.keys = keys
+        self._depth_max = depth_max
+
+    def document(self, text: str) -> Document:
+        """A JSON text, taken apart; raises RecordError where that cannot be done."""
+        return Document(text, self.keys, self._depth_max)
+
+    def string(self, text: str) -> Document:
+        """A document of one string, which may be JSON or anything else; raises likewise."""
+        return Document.of_string(text, self.keys, self._depth_max)
+
+    def examined(self, text: str) -> list[str]:
+        """The leaves of a JSON text that mask examines, each once, in their order; none of a text that mask will reject."""
+        try:
+            return self.document(text).distinct
+        except RecordError:
+            return []
 
 
 def string_of(text: str) -> str:

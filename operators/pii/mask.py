@@ -5,7 +5,7 @@ Masking is idempotent: it goes on until a text's own result has nothing left to 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import ChainMap, Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -14,9 +14,10 @@ from typing import Final
 from operators.multipattern import CompiledStore
 from operators.pii.clean import CleanTexts, QuietHook
 from operators.pii.key_names import KEY_ENTITIES, KeyNames
-from operators.pii.leaf_masking import CLEAN_LEAF, LeafMasker, MaskedLeaf
-from operators.pii.leaves import Document, Place, string_of
+from operators.pii.leaf_masking import CLEAN_LEAF, LeafMasker, MaskedLeaf, NamedLeaf
+from operators.pii.leaves import Document, LeafReader, Place, string_of
 from operators.pii.memo import DigestMemo
+from operators.pii.names import NO_NAMES, Names, by_leaf
 from operators.pii.recognise import Recogniser
 from operators.pii.replace import Action, Actions, Placeholders
 from operators.pii.spans import Span
@@ -42,6 +43,7 @@ class MaskSpec:
         recogniser: What is looked for.
         keys: Entity of the values under a key, by name of the key.
         id_entities: Entities that turn an identifier into a hash when found inside it; phone numbers count only with a leading plus.
+        names: Entities of names that a model finds and that are acted on; others of its findings are left out.
         nesting_depth_max: How deep JSON may be nested, JSON inside strings included.
         memo_chars_max: Characters of masked texts that are remembered, twice: for whole texts and for leaves.
     """
@@ -50,6 +52,7 @@ class MaskSpec:
     recogniser: RecogniserSpec = field(default_factory=RecogniserSpec)
     keys: Mapping[str, str] = field(default_factory=lambda: KEY_ENTITIES)
     id_entities: frozenset[str] = ID_ENTITIES
+    names: frozenset[str] = frozenset()
     nesting_depth_max: int = 64
     memo_chars_max: int = 12_000_000
 
@@ -66,6 +69,13 @@ class MaskSpec:
             problems.append(f"pii.memo_chars_max: must not be negative, is {self.memo_chars_max}")
         if problems:
             raise ConfigError(*problems)
+
+
+def leaf_reader(spec: MaskSpec) -> LeafReader:
+    """Gives what takes texts apart under a spec."""
+    return LeafReader(
+        KeyNames({key: entity for key, entity in spec.keys.items() if spec.actions.of(entity) is not Action.KEEP}), spec.nesting_depth_max
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +124,9 @@ class _Result:
 
 _CLEAN_RESULT: Final = _Result(None)
 _Outcome = _Result | RecordError
+#: A text and the names that a model found in its leaves. What is remembered is remembered under both, so that a result made without names never
+#: stands for one made with them.
+_Named = tuple[str, Names]
 
 
 class TextMasker:
@@ -137,26 +150,31 @@ class TextMasker:
         self._recogniser = recogniser = Recogniser(spec.recogniser, store)
         self._raw_hook = raw_hook
         self._id_entities = spec.id_entities
-        self._depth_max = spec.nesting_depth_max
-        self._keys = KeyNames({key: entity for key, entity in spec.keys.items() if spec.actions.of(entity) is not Action.KEEP})
+        self._reader = leaf_reader(spec)
+        self._names = spec.names
+        self._name_score_min = spec.recogniser.score_threshold
         can_tell = raw_hook is None or quiet_hook is not None
-        self._clean = CleanTexts(recogniser, self._keys, spec.nesting_depth_max, quiet_hook) if can_tell else None
-        self._placeholders = Placeholders(recogniser.entities | set(spec.keys.values()))
+        self._clean = CleanTexts(recogniser, self._reader.keys, spec.nesting_depth_max, quiet_hook) if can_tell else None
+        self._placeholders = Placeholders(recogniser.entities | set(spec.keys.values()) | spec.names)
         self._leaf_masker = LeafMasker(recogniser, spec.actions, self._placeholders)
         self._documents: DigestMemo[_Result] = DigestMemo(spec.actions.key, spec.memo_chars_max)
         self._leaves: DigestMemo[MaskedLeaf] = DigestMemo(spec.actions.key, spec.memo_chars_max)
 
-    def mask_json(self, values: Sequence[str | None]) -> MaskedTexts:
+    def mask_json(self, values: Sequence[str | None], names: Sequence[Names] | None = None) -> MaskedTexts:
         """Masks every string leaf, key and long number of JSON texts, and of JSON inside their strings.
 
         A text in which nothing is masked comes back as it is; others are written compactly, with keys in their order. Equal keys, before or
         after masking, are told apart by ``<2>``. Masked numbers become strings.
+
+        Args:
+            values: The texts.
+            names: For each, the names that a model found in its leaves; None where no model was asked.
         """
-        return self._mask(values, is_json=True)
+        return self._mask(values, names or [NO_NAMES] * len(values), is_json=True)
 
     def mask_plain(self, values: Sequence[str | None]) -> MaskedTexts:
         """Masks plain texts; one that is a JSON object or array is masked as such."""
-        return self._mask(values, is_json=False)
+        return self._mask(values, [NO_NAMES] * len(values), is_json=False)
 
     def mask_ids(self, values: Sequence[str | None]) -> list[str | None]:
         """Identifiers, those that hold personal data replaced by ``h_`` and 16 hexadecimal digits: equal ids stay equal, so joins still work.
@@ -174,12 +192,12 @@ class TextMasker:
         names = {raw: f"h_{self._actions.id_name(raw)}" for raw, spans in (*found, *more) if any(_is_named(raw, span) for span in spans)}
         return [None if value is None else names.get(value, value) for value in values]
 
-    def _mask(self, values: Sequence[str | None], *, is_json: bool) -> MaskedTexts:
-        distinct = list(dict.fromkeys(value for value in values if value is not None))
+    def _mask(self, values: Sequence[str | None], names: Sequence[Names], *, is_json: bool) -> MaskedTexts:
+        distinct = list(dict.fromkeys((value, of) for value, of in zip(values, names, strict=True) if value is not None))
         outcomes = self._outcomes(distinct, is_json=is_json)
         masked = MaskedTexts([], [], [], [], failures := {})
         for row, value in enumerate(values):
-            outcome = _CLEAN_RESULT if value is None else outcomes[value]
+            outcome = _CLEAN_RESULT if value is None else outcomes[value, names[row]]
             if isinstance(outcome, RecordError):
                 failures[row] = outcome
                 value, outcome = None, _CLEAN_RESULT
@@ -189,85 +207,96 @@ class TextMasker:
             masked.rules.append(outcome.rules)
         return masked
 
-    def _outcomes(self, texts: Sequence[str], *, is_json: bool) -> dict[str, _Outcome]:
+    def _outcomes(self, texts: Sequence[_Named], *, is_json: bool) -> dict[_Named, _Outcome]:
         """What becomes of each text; known ones are not looked at again."""
-        outcomes: dict[str, _Outcome] = {}
+        outcomes: dict[_Named, _Outcome] = {}
         if is_json and self._clean is not None:
-            outcomes = dict.fromkeys(self._clean.among(texts), _CLEAN_RESULT)
-            texts = [text for text in texts if text not in outcomes]
-        documents: dict[str, tuple[bytes, Document]] = {}
-        for text in texts:
-            digest = self._documents.digest(text if is_json else f"\0{text}")
+            clean = self._clean.among([text for text, names in texts if not names])
+            outcomes = {(text, NO_NAMES): _CLEAN_RESULT for text in clean}
+            texts = [named for named in texts if named not in outcomes]
+        documents: dict[_Named, tuple[bytes, Document, dict[str, tuple[Span, ...]]]] = {}
+        for named in texts:
+            text, names = named
+            digest = self._documents.digest((text if is_json else f"\0{text}") + (f"\0{names!r}" if names else ""))
             known = self._documents.get(digest)
             if known is not None:
-                outcomes[text] = known
+                outcomes[named] = known
                 continue
             try:
-                make = Document if is_json else Document.of_string
-                documents[text] = digest, make(text, self._keys, self._depth_max)
+                document = self._reader.document(text) if is_json else self._reader.string(text)
+                documents[named] = digest, document, by_leaf(document.distinct, names, self._names, self._name_score_min) if names else {}
             except RecordError as error:
-                outcomes[text] = error
-        leaves = self._examined(document for _, document in documents.values())
-        changes = {raw: leaf.value for raw, leaf in leaves.items() if isinstance(leaf, MaskedLeaf) and leaf.value is not None}
-        for text, (digest, document) in documents.items():
-            outcome = self._result(document, leaves, changes, is_json=is_json)
-            outcomes[text] = outcome
+                outcomes[named] = error
+        leaves = self._examined([(document, names) for _, document, names in documents.values()])
+        changes = {leaf[0]: made.value for leaf, made in leaves.items() if not leaf[1] and isinstance(made, MaskedLeaf) and made.value is not None}
+        for named, (digest, document, names_by_leaf) in documents.items():
+            outcome = self._result(document, names_by_leaf, leaves, changes, is_json=is_json)
+            outcomes[named] = outcome
             if isinstance(outcome, _Result):
                 self._documents.put(digest, outcome, len(outcome.value or ""))
         return outcomes
 
-    def _result(self, document: Document, leaves: Mapping[str, MaskedLeaf | RecordError], changes: Mapping[str, str], *, is_json: bool) -> _Outcome:
+    def _result(
+        self,
+        document: Document,
+        names: Mapping[str, tuple[Span, ...]],
+        leaves: Mapping[NamedLeaf, MaskedLeaf | RecordError],
+        changes: dict[str, str],
+        *,
+        is_json: bool,
+    ) -> _Outcome:
         rules: set[str] = set()
         for raw in (*document.texts, *(raw for raw, _ in document.known)):
-            leaf = leaves.get(raw)
+            leaf = leaves.get((raw, names.get(raw, ())))
             if isinstance(leaf, RecordError):
                 return leaf
             if leaf is not None:
                 rules.update(leaf.rules)
         known = {(raw, entity): self._actions.replacement(entity, raw) for raw, entity in document.known if not self._placeholders.is_one(raw)}
-        value, places = document.rebuilt(changes, known)
+        named = {raw: made.value for raw, of in names.items() if isinstance(made := leaves.get((raw, of)), MaskedLeaf) and made.value is not None}
+        value, places = document.rebuilt(ChainMap(named, changes) if names else changes, known)
         if not places and value is document.text:
             return _Result(None, rules=tuple(sorted(rules))) if rules else _CLEAN_RESULT
-        hits = tuple(hit for place in places for hit in _hits(place, leaves))
+        hits = tuple(hit for place in places for hit in _hits(place, leaves.get((place.text, names.get(place.text, ())))))
         counts = MappingProxyType(Counter(hit.entity for hit in hits))
         return _Result(value if is_json else string_of(value), counts, hits, tuple(sorted(rules)))
 
-    def _examined(self, documents: Iterable[Document]) -> dict[str, MaskedLeaf | RecordError]:
+    def _examined(self, documents: Iterable[tuple[Document, Mapping[str, tuple[Span, ...]]]]) -> dict[NamedLeaf, MaskedLeaf | RecordError]:
         """What becomes of the leaves of the documents; clean ones may be missing."""
-        masked: dict[str, bool] = {}
-        for document in documents:
+        masked: dict[NamedLeaf, bool] = {}
+        for document, names in documents:
             for raw, _ in document.known:
-                masked.setdefault(raw, False)
+                masked.setdefault((raw, ()), False)
             for raw in document.texts:
-                masked[raw] = True
-        results: dict[str, MaskedLeaf | RecordError] = {}
-        digests: dict[str, bytes] = {}
-        for raw, recognise in masked.items():
+                masked[raw, names.get(raw, ())] = True
+        results: dict[NamedLeaf, MaskedLeaf | RecordError] = {}
+        digests: dict[NamedLeaf, bytes] = {}
+        for leaf, recognise in masked.items():
             # A value that its key gives away is only shown to the hook; it must not be remembered as a leaf without personal data.
-            if recognise and len(raw) >= _MEMO_LEAF_CHARS_MIN:
-                digest = digests[raw] = self._leaves.digest(raw)
+            if recognise and len(leaf[0]) >= _MEMO_LEAF_CHARS_MIN:
+                digest = digests[leaf] = self._leaves.digest(f"{leaf[0]}\0{leaf[1]!r}" if leaf[1] else leaf[0])
                 known = self._leaves.get(digest)
                 if known is not None:
-                    results[raw] = known
-        new = [raw for raw in masked if raw not in results]
-        results |= self._leaf_masker.masked([raw for raw in new if masked[raw]])
+                    results[leaf] = known
+        new = [leaf for leaf in masked if leaf not in results]
+        results |= self._leaf_masker.masked([leaf for leaf in new if masked[leaf]])
         if self._raw_hook is not None and new:
-            for raw, broken in zip(new, self._raw_hook(new), strict=True):
-                leaf = results.get(raw, CLEAN_LEAF)
-                if broken and isinstance(leaf, MaskedLeaf):
-                    results[raw] = replace(leaf, rules=broken)
-        for raw, digest in digests.items():
-            leaf = results.get(raw, CLEAN_LEAF)
-            if isinstance(leaf, MaskedLeaf):
-                self._leaves.put(digest, leaf, len(leaf.value or ""))
+            for leaf, broken in zip(new, self._raw_hook([raw for raw, _ in new]), strict=True):
+                made = results.get(leaf, CLEAN_LEAF)
+                if broken and isinstance(made, MaskedLeaf):
+                    results[leaf] = replace(made, rules=broken)
+        for leaf, digest in digests.items():
+            made = results.get(leaf, CLEAN_LEAF)
+            if isinstance(made, MaskedLeaf):
+                self._leaves.put(digest, made, len(made.value or ""))
         return results
 
 
-def _hits(place: Place, leaves: Mapping[str, MaskedLeaf | RecordError]) -> list[LeafHit]:
+def _hits(place: Place, leaf: MaskedLeaf | RecordError | None) -> list[LeafHit]:
     if place.entity is not None:
         return [LeafHit(place.entity, place.path, 1.0)]
-    leaf = leaves[place.text]
-    return [LeafHit(entity, place.path, score) for entity, score in leaf.found] if isinstance(leaf, MaskedLeaf) else []
+    assert isinstance(leaf, MaskedLeaf), "what was replaced was examined"
+    return [LeafHit(entity, place.path, score) for entity, score in leaf.found]
 
 
 def _is_named(raw: str, span: Span) -> bool:

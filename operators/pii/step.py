@@ -16,16 +16,18 @@ import msgspec
 import polars as pl
 
 from governance.data_classes import Handling
-from governance.policy import Policy
+from governance.policy import NAME_ENTITIES, Policy
 from operators.contract import NO_DEAD, Outcome, dead_rows
 from operators.guardrails.rules import RawRules
 from operators.multipattern import CompiledStore
-from operators.pii.mask import MaskedTexts, MaskSpec, TextMasker
+from operators.pii.leaves import LeafReader
+from operators.pii.mask import MaskedTexts, MaskSpec, TextMasker, leaf_reader
+from operators.pii.names import NO_NAMES, NONE_FOUND, Names, decoded
 from operators.pii.replace import Action, Actions
 from operators.pii.spec import ExtraRecogniser, PatternSpec, RecogniserSpec
 from schemas.coordinates import event_uid
 from schemas.errors import MaskingFailed, RecordError
-from schemas.events import CONTENT, IDENTIFIERS, NAMES
+from schemas.events import CONTENT, IDENTIFIERS, NAMED, NAMES, SCORED
 
 _USER_HASH_BYTES: Final = 8
 _ENCODE: Final = msgspec.json.Encoder().encode
@@ -47,7 +49,13 @@ def mask_spec(policy: Policy, hash_key: bytes) -> MaskSpec:
         ),
         keys={key.name: key.entity for key in pii.key_names},
         id_entities=frozenset(pii.identifier_entities),
+        names=frozenset(entity for entity in NAME_ENTITIES if pii.handling_of(entity) is not Handling.KEEP),
     )
+
+
+def examined_leaves(policy: Policy) -> LeafReader:
+    """Gives what tells the leaves that ``mask`` examines under a policy."""
+    return leaf_reader(mask_spec(policy, bytes(32)))
 
 
 class Mask:
@@ -75,10 +83,13 @@ class Mask:
         height = batch.height
         # One call for all columns: a leaf that stands in several is looked at once. Most columns of most rows are null.
         held = [batch[column].is_not_null().arg_true() for column in CONTENT]
-        masked = self._masker.mask_json([text for column in CONTENT for text in batch[column].drop_nulls().to_list()])
+        texts = [text for column in CONTENT for text in batch[column].drop_nulls().to_list()]
         places = [(column, row) for column, rows in zip(CONTENT, held, strict=True) for row in rows.to_list()]
-        failures = {places[at][1]: error for at, error in masked.failures.items()}
-        columns = _columns(batch, held, masked)
+        names, failures = _found_names(batch)
+        masked = self._masker.mask_json(texts, [names.get(row, {}).get(column, NO_NAMES) for column, row in places] if names else None)
+        failures |= {places[at][1]: error for at, error in masked.failures.items()}
+        columns = _columns(batch, held, masked) + [_empty(name, dtype, height) for name, dtype in SCORED.items() if name not in batch.columns]
+        batch = batch.drop(NAMED, strict=False)
         batch = self._with_masked_ids(batch.with_columns(columns + _found(masked, places, height)), failures)
         rejected = NO_DEAD
         if failures:
@@ -127,6 +138,24 @@ class Mask:
         distinct = raw.drop_nulls().unique().to_list()
         hashes = [f"u_{blake2b(user.encode(), key=self._key, digest_size=_USER_HASH_BYTES).hexdigest()}" for user in distinct]
         return raw.replace_strict(distinct, hashes, default=None, return_dtype=pl.String)
+
+
+def _empty(name: str, dtype: pl.DataType, height: int) -> pl.Series:
+    return pl.Series(name, [None], dtype=dtype).new_from_index(0, height)
+
+
+def _found_names(batch: pl.DataFrame) -> tuple[dict[int, dict[str, Names]], dict[int, RecordError]]:
+    """Gives the names that a model found, by row and content column, and the rows of which it cannot be told."""
+    found: dict[int, dict[str, Names]] = {}
+    failures: dict[int, RecordError] = {}
+    for column in set(NAMED).intersection(batch.columns):
+        told = batch[column]
+        for row in ((told != NONE_FOUND).fill_null(False)).arg_true().to_list():
+            try:
+                found[row] = decoded(told[row])
+            except RecordError as error:
+                failures[row] = error
+    return found, failures
 
 
 def _columns(batch: pl.DataFrame, held: list[pl.Series], masked: MaskedTexts) -> list[pl.Series]:

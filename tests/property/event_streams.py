@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from operators.windows.watermark import Partition, merge, row_watermarks
 from schemas.coordinates import event_uid
-from schemas.events import COORDINATES, DECIDED, EVENT, INSPECTED, KIND_BY_TOPIC, MASKED, RAW, ROW_WATERMARK
+from schemas.events import COORDINATES, DECIDED, EVENT, INSPECTED, KIND_BY_TOPIC, MASKED, RAW, ROW_WATERMARK, SCORED
 
 TOPICS = ("agent_events", "tool_executions")
 AGENTS = ("ada", "bob", "cyd")
 TIMES = (-11, -1, 0, 1, 9, 10, 11, 19, 20, 29, 30, 31, 39, 40, 41, 55, 70, 95)
-FULL = pl.Schema({**EVENT, **ROW_WATERMARK, **MASKED, **INSPECTED, **DECIDED})
+FULL = pl.Schema({**EVENT, **ROW_WATERMARK, **MASKED, **SCORED, **INSPECTED, **DECIDED})
 #: A watermark that ends every window and every time to live.
 END = 100_000
 

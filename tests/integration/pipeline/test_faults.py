@@ -193,7 +193,7 @@ def test_another_policy_waits_for_a_clean_stop(deployment: Deployment, records: 
     died = deployment.headrace("run", failpoint="after_commit:1")
     assert died.returncode == -signal.SIGKILL
     policy = deployment.folder / "policy.yaml"
-    policy.write_text((resources.files("governance") / "policies/default.yaml").read_text().replace('version: "1"', 'version: "2"'))
+    policy.write_text((resources.files("governance") / "policies/default.yaml").read_text().replace('version: "2"', 'version: "3"'))
     deployment.settings = {"pipeline": {"policy": str(policy)}}
     refused = deployment.headrace("run", "--until-end")
     assert refused.returncode == 2
@@ -203,7 +203,7 @@ def test_another_policy_waits_for_a_clean_stop(deployment: Deployment, records: 
     deployment.settings = {"pipeline": {"policy": str(policy)}}
     deployment.publish(records[100:200])
     assert deployment.headrace("run", "--until-end").returncode == 0
-    assert Counter(event["policy_version"] for event in deployment.topic("enriched_events")) == {"1": 100, "2": 100}
+    assert Counter(event["policy_version"] for event in deployment.topic("enriched_events")) == {"2": 100, "3": 100}
 
 
 def test_new_partitions_of_an_input_are_read_after_a_restart(deployment: Deployment, records: Sequence[FleetRecord]) -> None:

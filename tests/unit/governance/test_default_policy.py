@@ -9,7 +9,8 @@ from presidio_analyzer.recognizer_registry import RecognizerRegistry
 
 from governance.data_classes import DataClass, Handling
 from governance.parse import default_policy, parse_policy
-from governance.policy import PATTERN_ENTITIES, Policy, needs_raw
+from governance.policy import NAME_ENTITIES, PATTERN_ENTITIES, SCORE_LABELS, Outage, Policy, WhenDown, needs_raw
+from models import spec
 
 
 def test_it_names_every_entity_that_presidio_finds_by_pattern() -> None:
@@ -25,7 +26,7 @@ def test_it_keeps_nothing_personal_and_no_secret() -> None:
     assert policy.handling_of(DataClass.PERSONAL) is Handling.MASK
     assert policy.handling_of(DataClass.SECRET) is Handling.DROP
     assert policy.pii.user_id is Handling.HASH
-    assert {entity for entity, handling in policy.pii.entities if handling is Handling.KEEP} == {"UUID"}
+    assert {entity for entity, handling in policy.pii.entities if handling is Handling.KEEP} == {"ORGANIZATION", "UUID"}
 
 
 def test_the_rules_that_need_the_raw_value_are_those_that_read_texts() -> None:
@@ -35,6 +36,7 @@ def test_the_rules_that_need_the_raw_value_are_those_that_read_texts() -> None:
         "domains": True,
         "phrases": True,
         "secrets": True,
+        "scores": False,
     }
 
 
@@ -59,15 +61,31 @@ def test_the_digest_is_of_the_content_not_of_the_layout() -> None:
 def test_every_part_takes_part_in_the_digest() -> None:
     policy = default_policy()
     others = [
-        replace(policy, version="2"),
+        replace(policy, version="another"),
         replace(policy, purpose="another"),
         replace(policy, rules=policy.rules[1:]),
         replace(policy, rules=(replace(policy.rules[0], description="another"), *policy.rules[1:])),
         replace(policy, pii=replace(policy.pii, score_threshold=0.5)),
         replace(policy, pii=replace(policy.pii, key_names=policy.pii.key_names[1:])),
         replace(policy, handling=policy.handling[:3]),
+        replace(policy, models=replace(policy.models, guard=None)),
+        replace(policy, models=replace(policy.models, pii_tagger=replace(policy.models.pii_tagger, outage=Outage(WhenDown.RULES_ONLY)))),
     ]
     assert len({policy.digest, *(other.digest for other in others)}) == len(others) + 1
+
+
+def test_the_policy_and_the_models_speak_of_the_same_labels_and_entities() -> None:
+    assert spec.GUARD_LABELS == SCORE_LABELS
+    assert spec.NAME_ENTITIES == NAME_ENTITIES
+
+
+def test_untrusted_text_is_always_scored_and_names_are_never_done_without_in_silence() -> None:
+    models = default_policy().models
+    assert models.guard is not None
+    assert models.pii_tagger is not None
+    always = {(kind, column) for choice in models.guard.always for kind in choice.kinds for column in choice.columns}
+    assert {("agent", "input"), ("tool", "output")} <= always
+    assert models.pii_tagger.outage.reaction is WhenDown.PAUSE
 
 
 def test_a_policy_travels_between_processes() -> None:

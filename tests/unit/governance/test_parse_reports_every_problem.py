@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from governance.parse import parse_policy
+from governance.policy import GuardPolicy, Outage, ScoresRule, TaggerPolicy, TextChoice, WhenDown
 from schemas.errors import ConfigError
 
 GOOD = """\
@@ -99,7 +100,7 @@ ONE_PROBLEM = [
         "applies_to; did you mean 'enforcement'?",
     ),
     ("    type: tools", "    type: tool",
-     "p.yaml:30:11: rules[1].type: must be one of size, tools, domains, phrases, secrets, came 'tool'; did you mean 'tools'?"),
+     "p.yaml:30:11: rules[1].type: must be one of size, tools, domains, phrases, secrets, scores, came 'tool'; did you mean 'tools'?"),
     ("id: tools.denied", "id: size.input", "p.yaml:29:9: rules[1].id: 'size.input' is taken by an earlier entry; choose another"),
     ("id: tools.denied", "id: Tools", "p.yaml:29:9: rules[1].id: must be lower case words joined by '.', '_' or '-', came 'Tools'"),
     ("    deny: [shell]", "    deny: []", "p.yaml:36:11: rules[1].deny: the list is empty; name at least one entry or leave the key out"),
@@ -172,3 +173,71 @@ def test_all_problems_come_at_once_in_the_order_of_the_file() -> None:
 )
 def test_text_that_is_no_mapping_is_refused(text: str, message: str) -> None:
     assert problems(text)[0] == message
+
+
+MODELS = """\
+models:
+  guard:
+    when_down: rules_only
+    after_s: 5
+    always:
+      - {kinds: [agent], columns: [input]}
+      - {columns: [error]}
+    sampled_ppm: 500
+  pii_tagger:
+    when_down: reject
+    after_s: 0
+    leaves:
+      - {columns: [input, output]}
+"""
+SCORES = """\
+  - id: scores.injection
+    type: scores
+    description: An injection.
+    verdict: deny
+    action: quarantine
+    severity: critical
+    label: injection
+    threshold: 0.25
+"""
+WITH_MODELS = GOOD.replace("    BADGE: hash\n", "    BADGE: hash\n    PERSON: mask\n") + SCORES + MODELS
+
+
+def test_models_and_scores_rules_are_read_whole() -> None:
+    policy = parse_policy(WITH_MODELS, "p.yaml")
+    every = ("agent", "tool", "reasoning", "workflow", "system")
+    assert policy.models.guard == GuardPolicy(
+        Outage(WhenDown.RULES_ONLY, 5), (TextChoice(("agent",), ("input",)), TextChoice(every, ("error",))), sampled_ppm=500
+    )
+    assert policy.models.pii_tagger == TaggerPolicy(Outage(WhenDown.REJECT, 0), (TextChoice(every, ("input", "output")),))
+    rule = policy.rules[-1]
+    assert isinstance(rule, ScoresRule)
+    assert (rule.label, rule.threshold_ppm) == ("injection", 250_000)
+
+
+MODEL_PROBLEMS = [
+    ("  guard:\n", "  gard:\n", "models.gard: unknown key; known are guard, pii_tagger; did you mean 'guard'?"),
+    ("when_down: rules_only", "when_down: raw", "models.guard.when_down: must be one of pause, rules_only, reject, came 'raw'"),
+    (
+        "when_down: rules_only", "when_down: pause",
+        "models.guard.after_s: pause waits for as long as it takes; remove after_s, or choose rules_only or reject",
+    ),
+    ("    after_s: 0\n", "", "models.pii_tagger.after_s: is missing; say after how many seconds without the model records are rejected"),
+    ("after_s: 5", "after_s: 100000", "models.guard.after_s: must be a whole number from 0 to 86400, came 100000"),
+    ("sampled_ppm: 500", "sampled_ppm: 0.5", "models.guard.sampled_ppm: must be a whole number from 0 to 1000000, came a number"),
+    ("columns: [error]", "columns: [value]", "models.guard.always[1].columns[0]: must be one of input, output, error, attributes, came 'value'"),
+    ("    leaves:\n      - {columns: [input, output]}\n", "    leaves: []\n", "models.pii_tagger.leaves: the list is empty; name at least one entry or leave the key out"),
+    ("    PERSON: mask\n", "", "models.pii_tagger: pii.entities handles none of PERSON, LOCATION, ORGANIZATION; add one, or remove the tagger"),
+    ("label: injection", "label: injections", "rules[3].label: must be one of injection, jailbreak, toxicity, came 'injections'; did you mean 'injection'?"),
+    ("threshold: 0.25", "threshold: 25", "rules[3].threshold: must be a number above 0 and at most 1, came 25"),
+    (MODELS, "", "rules[3]: a scores rule needs models.guard, which says what is scored; add it"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "message"), MODEL_PROBLEMS, ids=[case[2].split(":")[0] + f"-{at}" for at, case in enumerate(MODEL_PROBLEMS)])
+def test_a_problem_with_models_is_reported_with_its_line_and_fix(old: str, new: str, message: str) -> None:
+    assert WITH_MODELS.count(old) == 1
+    (found,) = [problem for problem in problems(WITH_MODELS.replace(old, new)) if message in problem]
+    place, said = found.split(": ", 1)
+    assert said == message
+    assert place.startswith("p.yaml:")

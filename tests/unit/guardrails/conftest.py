@@ -10,9 +10,9 @@ import pytest
 
 from governance.parse import default_policy
 from governance.policy import AnyRule, Policy
-from schemas.events import EVENT, MASKED, ROW_WATERMARK
+from schemas.events import EVENT, MASKED, ROW_WATERMARK, SCORED
 
-SCHEMA = {**EVENT, **MASKED, **ROW_WATERMARK}
+SCHEMA = {**EVENT, **MASKED, **SCORED, **ROW_WATERMARK}
 ALWAYS = {"topic": "agent_events", "partition": 0, "kind": "agent", "event_type": "agent.executed", "event_time": 1_000, "value_bytes": 10}
 
 

@@ -60,7 +60,7 @@ def policy(policy_with: Policies) -> Policy:
 )
 def test_hits_become_one_verdict_and_one_action(policy: Policy, events: Events, hits: list[str], verdict: str, action: str, enforcement: str) -> None:
     outcome = decide(policy, events({}), hits)
-    assert outcome.batch.select("verdict", "action", "policy_id", "policy_version").row(0) == (verdict, action, "headrace-default", "1")
+    assert outcome.batch.select("verdict", "action", "policy_id", "policy_version").row(0) == (verdict, action, policy.id, policy.version)
     assert outcome.outputs["guardrail_decisions"].select("verdict", "action", "enforcement", "hits").row(0) == (verdict, action, enforcement, hits)
 
 
@@ -75,7 +75,7 @@ def test_only_critical_enforced_rules_raise_alerts_one_each(policy: Policy, even
     outcome = decide(policy, events({}, {"event_time": 77}), ["warn"], ["deny", "flagged", "modify", "shadowed", "warn"])
     uid = f"{1:032x}"
     assert outcome.outputs["alerts"].rows() == [
-        (alert_uid(uid, name), "a1", 77, "critical", name, f"About {name}.", uid, "1") for name in ("deny", "modify")
+        (alert_uid(uid, name), "a1", 77, "critical", name, f"About {name}.", uid, policy.version) for name in ("deny", "modify")
     ]
 
 

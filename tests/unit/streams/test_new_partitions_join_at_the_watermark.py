@@ -9,7 +9,7 @@ import pytest
 
 from operators.contract import Outcome
 from operators.windows.measure import Measure
-from schemas.events import DECIDED, EVENT, INSPECTED, MASKED, RAW
+from schemas.events import DECIDED, EVENT, INSPECTED, MASKED, RAW, SCORED
 from streams.batch import LaneBatch, Partition
 from streams.lane import Lane
 from streams.telemetry import Telemetry
@@ -17,7 +17,7 @@ from streams.topology import Topology
 
 OLD, NEW = ("agent_events", 0), ("agent_events", 1)
 WINDOW_S, LATENESS_S = 10, 20
-COLUMNS = pl.Schema({**EVENT, **MASKED, **INSPECTED, **DECIDED})
+COLUMNS = pl.Schema({**EVENT, **MASKED, **SCORED, **INSPECTED, **DECIDED})
 
 
 class Canonical:
