@@ -131,6 +131,9 @@ class SourceConfig(Section):
     linger_ms: int = Field(default=20, ge=0, le=10_000, description="How long a batch waits to fill.")
     start: Annotated[StartEarliest | StartLatest | StartTimestamp, Field(discriminator="type")] = StartEarliest()
     idle_ms: int = Field(default=5_000, ge=100, le=3_600_000, description="After so long without a record a partition holds the others back no more.")
+    batch_target_ms: int = Field(
+        default=1_000, ge=10, le=60_000, description="Batches shrink until decoding, models and masking take about so long for one."
+    )
     rows_in_flight_max: int = Field(default=50_000, ge=1, le=10_000_000, description="Rows between source and sinks at most.")
     source_lanes: int = Field(default=1, ge=1, le=64, description="Consumers that read side by side.")
     front_processes: int = Field(default=1, ge=0, le=64, description="Processes that decode and mask; 0 leaves it to the one that does the rest.")
@@ -289,6 +292,35 @@ class CacheConfig(Section):
     dir: Path = Field(default=Path("~/.cache/headrace"), description="Where compiled expressions are kept, so that a start takes no compiling.")
 
 
+class ModelsTlsConfig(Section):
+    """PEM files of a connection on which both sides prove who they are (mTLS)."""
+
+    root: Path = Field(description="Certificates that the server's is checked against.")
+    key: Path = Field(description="Private key of this side.")
+    chain: Path = Field(description="Certificate of this side.")
+
+
+class ModelsConfig(Section):
+    """The model server. What is asked of it, and what happens while it is away, says the policy (models)."""
+
+    url: str = Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[^\s:/]+):\d+$", description="host:port of Triton's gRPC, without a scheme.")
+    tls: ModelsTlsConfig | None = Field(default=None, description="Absent: in the clear, to this machine only where a model reads raw text.")
+    same_host: bool = Field(default=False, description="The address is on this machine although its name does not show it: a container.")
+    deadline_ms: int = Field(default=10_000, ge=10, le=600_000, description="Longest time that one call of a model may take.")
+    texts_per_call_max: int = Field(default=512, ge=1, le=65_536, description="Texts of one call at most.")
+    in_flight_texts_max: int = Field(default=1_024, ge=1, le=1_000_000, description="Texts sent to one model and not yet answered, at most.")
+    channels: int = Field(default=2, ge=1, le=64, description="Connections to the server.")
+    cache_bytes_max: int = Field(default=67_108_864, ge=0, le=17_179_869_184, description="What answers are remembered in, by digest; 0: nothing.")
+
+    @model_validator(mode="after")
+    def _a_call_fits(self) -> ModelsConfig:
+        if self.texts_per_call_max > self.in_flight_texts_max:
+            raise ValueError(
+                f"texts_per_call_max must be at most in_flight_texts_max = {self.in_flight_texts_max}, came {self.texts_per_call_max}; lower it"
+            )
+        return self
+
+
 class TestingConfig(Section):
     """Switches that only the kill tests set."""
 
@@ -298,14 +330,14 @@ class TestingConfig(Section):
 
 
 class Config(Section):
-    """The whole configuration. A part that is absent is off: no timescale, no database sink; no http, no health pages."""
+    """The whole configuration. A part that is absent is off: no timescale, no database sink; no models, no names and scores; no http, no pages."""
 
     pipeline: PipelineConfig = PipelineConfig()
     kafka: KafkaConfig | None = None
     source: SourceConfig = SourceConfig()
     recovery: RecoveryConfig = RecoveryConfig()
     timescale: TimescaleConfig | None = None
-    qdrant: Annotated[QdrantConfig, Field(discriminator="type")] | None = None
+    models: ModelsConfig | None = None
     registry: Annotated[FileRegistryConfig | ConfluentRegistryConfig, Field(discriminator="type")] = FileRegistryConfig()
     http: HttpConfig | None = None
     privacy: PrivacyConfig = PrivacyConfig()

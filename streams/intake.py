@@ -6,6 +6,7 @@ Runs the front steps, gives each row its partition's watermark, tells idle parti
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -118,14 +119,15 @@ class Intake:
                 self._floors[topic, partition] = [(at, watermark) for at, watermark in floors if at > last + 1]
 
     def _through_front(self, raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-        rows, dead = raw, [NO_DEAD]
+        rows, dead, facts = raw, [NO_DEAD], Counter[tuple[str, str]]()
         for step in self._topology.front:
             with self._telemetry.stage(step.name, rows.height):
                 outcome = step(rows)
             assert rows.height == outcome.batch.height + outcome.dead.height, f"step {step.name} lost or made rows"
             rows = outcome.batch
             dead.append(outcome.dead)
-            self._telemetry.outcome_facts(outcome.facts)
+            facts.update(outcome.facts)
+        self._telemetry.outcome_facts(facts)  # once: a step may have to wait, and those before it then run again
         return rows, pl.concat(dead)
 
     def rest(self, idle: Mapping[Partition, int]) -> list[LaneBatch]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from governance.policy import Policy
+from models.results import TextModels
 from operators.contract import BatchStep, Step
 from operators.decode import Decode
 from operators.deduplicate import Deduplicate
@@ -15,14 +16,15 @@ from schemas.codec.decode import DecodeSettings
 from schemas.limits import Limits
 from schemas.registry import SchemaRegistry
 from schemas.topics import INPUTS, OUTPUTS
+from streams.asking import AskSettings
 from streams.compiled import CompiledDirectory
 from streams.config import Config
+from streams.scoring import Score
+from streams.tagging import Tag
 from streams.topology import Topology
 
 
-def build_topology(
-    config: Config, policy: Policy, hash_key: bytes, registry: SchemaRegistry | None, front: tuple[BatchStep, ...] | None = None
-) -> Topology:
+def build_topology(config: Config, policy: Policy, hash_key: bytes, registry: SchemaRegistry | None, models: TextModels | None = None) -> Topology:
     """Gives the default topology.
 
     Args:
@@ -30,9 +32,24 @@ def build_topology(
         policy: What is personal and what is not allowed.
         hash_key: Key of the hashes that stand for personal identifiers.
         registry: Where the schemas of Avro input are; None accepts JSON only.
-        front: What does the work of ``front_steps`` elsewhere; None runs them here.
+        models: Asked for names and scores, as policy says; None asks nothing.
     """
-    pipeline = config.pipeline
+    pipeline, limits = config.pipeline, config.limits
+    inputs = config.kafka.inputs if config.kafka else tuple(INPUTS)
+    front: tuple[BatchStep, ...] = (
+        Decode(
+            DecodeSettings(
+                topics=inputs,
+                digest_key=hash_key,
+                registry=registry,
+                limits=Limits(limits.record_bytes_max, limits.nesting_depth_max, limits.future_skew_ms_max),
+            )
+        ),
+        *_tag(config, policy, models),
+        Mask(policy, hash_key, CompiledDirectory(config.cache.dir.expanduser())),
+        *_score(config, policy, models),
+        Inspect(policy),
+    )
     keyed: tuple[Step, ...] = (
         Deduplicate(ttl_ms=pipeline.dedup_ttl_s * 1000),
         Decide(policy),
@@ -52,17 +69,15 @@ def build_topology(
     )
 
 
-def front_steps(config: Config, policy: Policy, hash_key: bytes, registry: SchemaRegistry | None) -> tuple[BatchStep, ...]:
-    """Gives the steps beside the source: after the last one nothing holds a raw value."""
-    limits = config.limits
-    settings = DecodeSettings(
-        topics=_inputs(config),
-        digest_key=hash_key,
-        registry=registry,
-        limits=Limits(limits.record_bytes_max, limits.nesting_depth_max, limits.future_skew_ms_max),
-    )
-    return Decode(settings), Mask(policy, hash_key, CompiledDirectory(config.cache.dir.expanduser())), Inspect(policy)
+def _tag(config: Config, policy: Policy, models: TextModels | None) -> tuple[BatchStep, ...]:
+    tagger = policy.models.pii_tagger
+    return () if models is None or tagger is None else (Tag(policy, tagger, models, _asking(config)),)
 
 
-def _inputs(config: Config) -> tuple[str, ...]:
-    return config.kafka.inputs if config.kafka else tuple(INPUTS)
+def _score(config: Config, policy: Policy, models: TextModels | None) -> tuple[BatchStep, ...]:
+    guard = policy.models.guard
+    return () if models is None or guard is None else (Score(guard, models, _asking(config)),)
+
+
+def _asking(config: Config) -> AskSettings:
+    return AskSettings() if config.models is None else AskSettings(config.models.deadline_ms / 1000, config.models.texts_per_call_max)

@@ -3,6 +3,7 @@
 lease            locked by the run that owns the directory: the engine would let two runs share its snapshots
 begin.json       where every input and output partition stood before the first poll, and what the pipeline was made of
 facts.jsonl      idle marks, each durable before it takes effect
+decided/         what models said of records and what was done without them, likewise (``streams.facts``)
 clean            present after an orderly stop: nothing was in flight
 policies/        the policies that judged, by digest
 engine/          the engine's own snapshots
@@ -41,6 +42,7 @@ class Fingerprint:
         output_partitions: Partition count of each output topic.
         keyed_steps: Name and state version of each keyed step.
         policy: Digest of the policy.
+        models: Names of the steps that ask models.
     """
 
     pipeline: str
@@ -49,6 +51,7 @@ class Fingerprint:
     output_partitions: Mapping[str, int]
     keyed_steps: Mapping[str, int]
     policy: str
+    models: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,11 @@ class RecoveryDirectory:
         """Where lanes keep their state packs."""
         return self.path / "state"
 
+    @property
+    def decided_path(self) -> Path:
+        """Where steps keep what they decided with the help of models."""
+        return self.path / "decided"
+
     def begin(self) -> Begin | None:
         """Gives what the first run recorded, None before it."""
         path = self.path / "begin.json"
@@ -168,6 +176,11 @@ class RecoveryDirectory:
                 f"recovery.dir {self.path}: the policy changed from {then.policy} to {now.policy} while events were in flight; run once more "
                 f"with the old policy ({self.path}/policies/{then.policy}.yaml) and stop it in order (SIGTERM), then start with the new one"
             )
+        if list(then.models) != list(now.models) and not self.stopped_cleanly:
+            problems.append(
+                f"recovery.dir {self.path}: steps that ask models were {_listed(then.models)}, are {_listed(now.models)}, while events were in "
+                "flight; set the configuration (models) back, run once more and stop it in order (SIGTERM), then start with the new one"
+            )
         if problems:
             raise ConfigError(*problems)
 
@@ -198,8 +211,8 @@ class RecoveryDirectory:
         Raises:
             FatalError: They could not be written.
         """
-        with self._facts_lock, _disk_errors(self.path / "facts.jsonl"):
-            _write_all(self._facts, _lines(marks))
+        with self._facts_lock, disk_errors(self.path / "facts.jsonl"):
+            write_all(self._facts, _lines(marks))
             os.fdatasync(self._facts)
 
     def forget_idle(self, reached: Mapping[Partition, int]) -> None:
@@ -256,10 +269,10 @@ def write_durably(path: Path, content: bytes) -> None:
         FatalError: It could not be written; the old content stands.
     """
     part = path.with_name(path.name + ".part")
-    with _disk_errors(path):
+    with disk_errors(path):
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            _write_all(handle, content)
+            write_all(handle, content)
             os.fdatasync(handle)
         finally:
             os.close(handle)
@@ -283,12 +296,16 @@ def make_durable_directory(path: Path) -> None:
 
 
 @contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
     """Turns an error of the operating system into ours."""
     try:
         yield
     except OSError as error:
         raise FatalError(f"{path}: not written ({_name_of(error)}); free space or mend the disk and start again: nothing is lost") from error
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 def _name_of(error: OSError) -> str:
@@ -299,7 +316,8 @@ def _lines(marks: Sequence[IdleMark]) -> bytes:
     return b"".join(json.dumps(asdict(mark), separators=(",", ":")).encode() + b"\n" for mark in marks)
 
 
-def _write_all(handle: int, content: bytes) -> None:
+def write_all(handle: int, content: bytes) -> None:
+    """Writes all of the content."""
     view = memoryview(content)
     while view:
         view = view[os.write(handle, view) :]

@@ -19,6 +19,7 @@ import polars as pl
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.registry import Collector
 
+from models.spec import MODELS
 from schemas.errors import record_error_codes
 from schemas.topics import INPUTS, OUTPUTS
 
@@ -77,6 +78,11 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
     Metric("actions_total", Kind.COUNTER, "Decisions, by the action taken.", ("action",)),
     Metric("rule_hits_total", Kind.COUNTER, "Hits of guardrail rules.", ("rule",)),
     Metric("late_events_total", Kind.COUNTER, "Events too late for their window, by kind.", ("kind",)),
+    Metric("degraded_events_total", Kind.COUNTER, "Events that did without a model that was away, as policy allows, by model.", ("model",)),
+    Metric("model_seconds", Kind.HISTOGRAM, "Time one batch of texts took at a model until it was answered or failed.", ("model",)),
+    Metric("model_texts_total", Kind.COUNTER, "Texts by model and how they were answered: ok, cached, or the kind of failure.", ("model", "answer")),
+    Metric("model_retries_total", Kind.COUNTER, "Batches of texts that were sent again.", ("model",)),
+    Metric("model_breaker_open", Kind.GAUGE, "1 while a model is not asked because its last requests failed.", ("model",)),
     Metric("facts_total", Kind.COUNTER, "Facts of steps that have no metric of their own.", ("fact",)),
     Metric("rows_in_flight", Kind.GAUGE, "Rows between source and sinks."),
     Metric("snapshot_seconds", Kind.HISTOGRAM, "Time one lane took to hand its state to a snapshot."),
@@ -90,6 +96,7 @@ FACTS: Final[Mapping[str, str]] = {
     "actions": "actions_total",
     "rule_hits": "rule_hits_total",
     "late_events": "late_events_total",
+    "degraded_events": "degraded_events_total",
 }
 
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
@@ -97,7 +104,9 @@ _NUMBER: Final = re.compile(r"\d{1,6}")
 _CLOSED: Final[Mapping[str, frozenset[str]]] = {
     "topic": frozenset({*INPUTS, *OUTPUTS}),
     "outcome": frozenset({"polled", "passed", "dead", "filtered"}),
-    "result": frozenset({"written", "skipped", "not_selected", "empty", "short", "unmasked"}),
+    "result": frozenset({"written", "skipped"}),
+    "model": frozenset(spec.name for spec in MODELS),
+    "answer": frozenset({"ok", "cached", "away", "slow", "refused", "invalid", "open"}),
     "verdict": frozenset({"allow", "warn", "modify", "deny", "escalate"}),
 }
 #: Sets that policies, operators and clusters fill: pattern, and how many values at most.
@@ -223,6 +232,22 @@ class Telemetry:
         self._count("sink_retries_total", 1, sink=sink)
         with self._lock:
             self._sinks_away.add(sink)
+
+    def model_answered(self, model: str, answer: str, texts: int) -> None:
+        """Texts were answered, from memory or by the model, or were not."""
+        self._count("model_texts_total", texts, model=model, answer=answer)
+
+    def model_took(self, model: str, seconds: float) -> None:
+        """A batch of texts came back from a model, answered or not, after so long."""
+        self._observe("model_seconds", seconds, model=model)
+
+    def model_retried(self, model: str) -> None:
+        """A batch of texts is sent again."""
+        self._count("model_retries_total", 1, model=model)
+
+    def model_breaker(self, model: str, is_open: bool) -> None:
+        """A model is not asked, or is asked again."""
+        self._set("model_breaker_open", int(is_open), model=model)
 
     def lag(self, topic: str, partition: int, records: int) -> None:
         """So many records of a partition were not polled yet."""

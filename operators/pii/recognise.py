@@ -70,7 +70,7 @@ class Recogniser:
 
     def gated(self, texts: Sequence[str]) -> list[int]:
         """For each text a mask of the patterns that could match in it; zero means that nothing is run on it."""
-        return self._gate.masks(_readable(texts))
+        return self._gate.masks(readable(texts))
 
     def spans(self, texts: Sequence[str], only: frozenset[str] | None = None) -> list[list[Span]]:
         """What each text holds, sorted; spans of different entities may overlap.
@@ -84,7 +84,7 @@ class Recogniser:
         Raises:
             MaskingFailed: A pattern could not be run to its end on one of the texts. Nothing is skipped: none of the texts has a result.
         """
-        texts = _readable(texts)
+        texts = readable(texts)
         masks = self._gate.masks(texts)
         if only is not None:
             wanted = self._bits(only)
@@ -146,5 +146,6 @@ class Recogniser:
         return plan
 
 
-def _readable(texts: Sequence[str]) -> list[str]:
+def readable(texts: Sequence[str]) -> list[str]:
+    """Gives the texts with each lone surrogate read as U+FFFD, at the same offsets."""
     return [text if text.isascii() else _SURROGATE.sub("\ufffd", text) for text in texts]

@@ -25,6 +25,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import bytewax.operators as op
+import polars as pl
 from bytewax import recovery as bytewax_recovery
 from bytewax import testing as bytewax_execution
 from bytewax.dataflow import Dataflow
@@ -35,10 +36,12 @@ from schemas.errors import RetryableError
 from sinks.contract import Sink, SinkLane
 from streams.batch import LaneBatch, Marks, Partition
 from streams.credits import Credits, Ticket
+from streams.facts import FactsJournal
 from streams.failpoints import Failpoints
 from streams.intake import Board, Intake, IntakeState
 from streams.lane import Lane
 from streams.log import log
+from streams.pacing import Pacing
 from streams.packs import LanePacks
 from streams.patience import Patience
 from streams.recovery import RecoveryDirectory
@@ -67,6 +70,7 @@ class Pace:
 
     Attributes:
         batch_rows_max: Rows of one poll at most.
+        batch_target_s: Batches shrink until the steps beside the source take about so long for one.
         linger_s: Time between polls that did not fill a batch.
         idle_s: How long a partition at its end must be quiet to count as idle.
         epoch_s: Time between snapshots.
@@ -74,6 +78,7 @@ class Pace:
     """
 
     batch_rows_max: int
+    batch_target_s: float
     linger_s: float
     idle_s: float
     epoch_s: float
@@ -99,6 +104,7 @@ class Run:
     stop: Stop
     telemetry: Telemetry
     failpoints: Failpoints
+    journals: Sequence[FactsJournal] = ()
     failure: Exception | None = None
     abandon: list[Callable[[], None]] = field(default_factory=list)
     board: Board = field(init=False)
@@ -170,6 +176,7 @@ class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
         self._quiet_since = dict.fromkeys(partitions, now)
         self._gauges_at = now
         self._hurry = False
+        self._pacing = Pacing(run.pace.batch_rows_max, run.pace.batch_target_s)
         self._polled_at = datetime.now(UTC)
         self._committable: Mapping[Partition, int] = {}
         self._finished = False
@@ -187,7 +194,8 @@ class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
         """Gives what one poll makes, nothing while no credits are left."""
         run = self._run
         self._hurry = False
-        reserved = run.credits.reserve(run.pace.batch_rows_max)
+        wanted = self._pacing.rows
+        reserved = run.credits.reserve(wanted)
         if reserved == 0:
             return []
         before = dict(self._reader.offsets)
@@ -201,11 +209,17 @@ class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
         batches = []
         if raw.height:
             run.failpoints.hit("after_poll")
-            self._hurry = raw.height * 2 >= run.pace.batch_rows_max
+            self._hurry = raw.height * 2 >= wanted
             # Polled rows are not polled again: they are tried here until they are through. Lanes and snapshots of this worker wait with them.
-            batches = run.patience.persist(lambda: self._intake.take(raw), run.stop, self._waits)
+            batches = run.patience.persist(lambda: self._taken(raw), run.stop, self._waits)
             self._waiting = False
         return batches + self._rest({p for p, offset in self._reader.offsets.items() if offset != before[p]})
+
+    def _taken(self, raw: pl.DataFrame) -> list[LaneBatch]:
+        begin = time.perf_counter()
+        batches = self._intake.take(raw)
+        self._pacing.took(raw.height, time.perf_counter() - begin)
+        return batches
 
     def _waits(self, error: RetryableError) -> None:
         if not self._waiting:  # one line an outage, not one a try
@@ -247,6 +261,8 @@ class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
         if self._committable:
             self._reader.commit(self._committable)
             self._run.recovery.forget_idle(self._committable)
+            for journal in self._run.journals:
+                journal.forget(self._committable)
         self._committable = dict(self._reader.offsets)
         state = self._intake.state
         return json.dumps(

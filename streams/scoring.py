@@ -1,0 +1,128 @@
+"""The step ``score``: asks a model how masked texts look: injection, jailbreak, toxicity. Scores are columns, in whole parts per million.
+
+Untrusted text is scored in every event, the rest in a sample that follows from the event's id. An event's score is the largest over its texts
+(``operators.guardrails.texts``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import polars as pl
+
+from governance.policy import KINDS, PPM, SCORE_LABELS, GuardPolicy
+from models.results import GuardScores, TextModels
+from operators.contract import Outcome, StateSpec, dead_rows
+from operators.guardrails.texts import texts_of
+from schemas.errors import ModelUnavailable
+from schemas.events import CONTENT, COORDINATES, SCORED
+from streams.asking import AskSettings, Fate, ModelQuestions
+from streams.facts import Facts, LastFacts
+from streams.tagging import unavailable
+
+MODEL: Final = "guard"
+_PPM: Final = tuple(f"{label}_ppm" for label in SCORE_LABELS)
+_SCORES: Final = {name: dtype for name, dtype in SCORED.items() if name != "degraded"}
+_FACTS: Final = pl.Schema({**COORDINATES, "fate": pl.String(), **_SCORES})
+#: Hex digits of the event's id from which the sample is drawn: the id is a digest, so any of them are even.
+_SAMPLE_DIGITS: Final = 12
+
+
+class Score:
+    """Fills the columns of SCORED that ``mask`` made; one thread at a time.
+
+    Facts for telemetry: ``("degraded_events", "guard")``. Dead letters: ``model_unavailable``.
+
+    Args:
+        guard: Which texts are scored, and what is done while the model is away.
+        models: The model.
+        settings: Bounds.
+    """
+
+    name: Final = "score"
+    facts_spec: Final = StateSpec(1, _FACTS, "about 80 bytes x rows since the last committed snapshot")
+
+    def __init__(self, guard: GuardPolicy, models: TextModels, settings: AskSettings) -> None:
+        self._always: Mapping[str, frozenset[str]] = {
+            kind: frozenset(column for choice in guard.always if kind in choice.kinds for column in choice.columns) for kind in KINDS
+        }
+        self._sampled_ppm = guard.sampled_ppm
+        self._after_s = guard.outage.after_s
+        self._questions = ModelQuestions(MODEL, models.guard, _is_answer, guard.outage, settings)
+        self._facts: Facts = LastFacts(self.facts_spec)
+
+    def keep_in(self, facts: Facts) -> None:
+        """Says where facts are kept; before the first batch."""
+        self._facts = facts
+
+    def __call__(self, batch: pl.DataFrame) -> Outcome:
+        """Scores one batch; raises RetryableError while the model is away and policy waits."""
+        wanted = self._wanted(batch)
+        places = batch[list(wanted)].select(COORDINATES)
+        known = self._facts.known(places)
+        if known.height:
+            seen = set(known.select(COORDINATES).iter_rows())
+            wanted = {row: texts for (row, texts), place in zip(wanted.items(), places.iter_rows(), strict=True) if place not in seen}
+        fresh = self._decided(batch, wanted)
+        self._facts.record(fresh)
+        return self._applied(batch, pl.concat([known, fresh]))
+
+    def _wanted(self, batch: pl.DataFrame) -> dict[int, list[str]]:
+        """Gives the texts to score, by row."""
+        digest = pl.col("event_uid").str.slice(0, _SAMPLE_DIGITS).str.to_integer(base=16, dtype=pl.Int64)
+        sampled = batch.select((digest % PPM < self._sampled_ppm).fill_null(False).alias("sampled")).to_series()
+        texts: dict[str, list[str]] = {}
+        wanted = {}
+        for row, (is_sampled, kind, *contents) in enumerate(batch.select(sampled, "kind", *CONTENT).iter_rows()):
+            columns = CONTENT if is_sampled else self._always.get(kind, frozenset())
+            found: dict[str, None] = {}
+            for column, content in zip(CONTENT, contents, strict=True):
+                if content is not None and column in columns:
+                    if content not in texts:
+                        texts[content] = texts_of(content)
+                    found |= dict.fromkeys(texts[content])
+            if found:
+                wanted[row] = list(found)
+        return wanted
+
+    def _decided(self, batch: pl.DataFrame, wanted: Mapping[int, Sequence[str]]) -> pl.DataFrame:
+        """Asks for the distinct texts and gives the facts."""
+        answers = self._questions.answers(text for texts in wanted.values() for text in texts)
+        rows: list[tuple[str | int | None, ...]] = []
+        for texts in wanted.values():
+            scores = [answers.by_text[text] for text in texts if text in answers.by_text]
+            if len(scores) == len(texts):
+                rows.append((Fate.ANSWERED.value, *_largest(scores), _scored_by(scores)))
+            else:
+                rows.append((answers.otherwise.value, *[None] * len(_SCORES)))
+        told = pl.DataFrame(rows, schema={"fate": pl.String, **_SCORES}, orient="row")
+        return pl.concat([batch[list(wanted)].select(COORDINATES), told], how="horizontal").cast(_FACTS)
+
+    def _applied(self, batch: pl.DataFrame, facts: pl.DataFrame) -> Outcome:
+        if not facts.height:
+            return Outcome(batch)
+        told = batch.select(COORDINATES).join(facts, on=list(COORDINATES), how="left", maintain_order="left")
+        is_degraded, is_rejected = ((told["fate"] == fate.value).fill_null(False) for fate in (Fate.DEGRADED, Fate.REJECTED))
+        degraded = pl.when(is_degraded).then(pl.concat_list(pl.col("degraded").fill_null([]), pl.lit([MODEL]))).otherwise(pl.col("degraded"))
+        scored = batch.with_columns(*told.select(*_SCORES), degraded.alias("degraded") if is_degraded.any() else pl.col("degraded"))
+        counts = {("degraded_events", MODEL): is_degraded.fill_null(False).to_list().count(True)} if is_degraded.any() else {}
+        if not is_rejected.any():
+            return Outcome(scored, facts=counts)
+        reason = unavailable(MODEL, self._after_s)
+        dead = dead_rows(scored.filter(is_rejected), step=self.name, disposition="dead", code=ModelUnavailable.code, reason=reason)
+        return Outcome(scored.filter(~is_rejected), dead=dead, facts=counts)
+
+
+def _largest(scores: Iterable[GuardScores]) -> list[int]:
+    return [round(max(of) * PPM) for of in zip(*((one.injection, one.jailbreak, one.toxicity) for one in scores), strict=True)]
+
+
+def _scored_by(scores: Iterable[GuardScores]) -> str:
+    """Gives model and version; both versions where one took over from the other between two texts."""
+    versions = sorted({score.version for score in scores} - {""})
+    return f"{MODEL}/{'+'.join(versions)}" if versions else MODEL
+
+
+def _is_answer(_text: str, scores: GuardScores) -> bool:
+    return all(0.0 <= score <= 1.0 for score in (scores.injection, scores.jailbreak, scores.toxicity))
