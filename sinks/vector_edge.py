@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import threading
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ class EdgeBackend:
             raise WrongShape(f"{self.where}: the collection is missing; {MIGRATE}")
         lease = _leased(self)
         try:
-            store = EdgeStore(self.where, _asked(self.where, lambda: edge.EdgeShard.load(str(self.folder))), lease)
+            store = EdgeStore(self, lease)
         except BaseException:
             os.close(lease)
             raise
@@ -99,25 +100,30 @@ class EdgeBackend:
 
 
 class EdgeStore:
-    """An open collection; the engine takes calls from several threads at once."""
+    """An open collection. After a failure (a full disk) the engine repeats it to every later call, so the collection is loaded anew.
 
-    def __init__(self, where: str, shard: edge.EdgeShard, lease: int) -> None:
-        self._where = where
-        self.shard = shard
+    Args:
+        backend: Where it is.
+        lease: Descriptor that holds the directory; closed with the store.
+    """
+
+    def __init__(self, backend: EdgeBackend, lease: int) -> None:
+        self._backend = backend
+        self._turn = threading.Lock()
+        self._failed = False
+        self.shard = self._load()
         self._lease: int | None = lease
 
     def known(self, ids: Sequence[str], deadline_s: float) -> frozenset[str]:
         """Gives those of the ids that are there."""
         wanted: list[Any] = [uuid.UUID(step_id) for step_id in ids]
-        return frozenset(str(record.id) for record in self._asked(lambda: self.shard.retrieve(wanted, with_payload=False, with_vector=False)))
+        found = self._asked(lambda shard: shard.retrieve(wanted, with_payload=False, with_vector=False))
+        return frozenset(str(record.id) for record in found)
 
     def put(self, steps: Sequence[StoredStep], deadline_s: float) -> None:
         """Writes steps by id; returns when they are in the log and applied."""
-        self._asked(
-            lambda: self.shard.update(
-                edge.UpdateOperation.upsert_points([edge.Point(uuid.UUID(step.id), list(step.vector), dict(step.payload)) for step in steps])
-            )
-        )
+        points = [edge.Point(uuid.UUID(step.id), list(step.vector), dict(step.payload)) for step in steps]
+        self._asked(lambda shard: shard.update(edge.UpdateOperation.upsert_points(points)))
 
     def similar(self, vector: Sequence[float], where: Where, limit: int, deadline_s: float) -> list[Found]:
         """Gives the nearest steps."""
@@ -127,15 +133,15 @@ class EdgeStore:
         request = edge.QueryRequest(
             limit=limit, query=edge.Query.Nearest(list(vector)), with_payload=True, filter=edge.Filter(must=must) if must else None
         )
-        return [Found(str(point.id), point.score, point.payload or {}) for point in self._asked(lambda: self.shard.query(request))]
+        return [Found(str(point.id), point.score, point.payload or {}) for point in self._asked(lambda shard: shard.query(request))]
 
     def count(self, deadline_s: float) -> int:
         """Gives how many steps there are."""
-        return self._asked(lambda: self.shard.count(edge.CountRequest(exact=True)))
+        return self._asked(lambda shard: shard.count(edge.CountRequest(exact=True)))
 
     def flush(self) -> None:
         """Writes to the disk what the operating system holds."""
-        self._asked(self.shard.flush)
+        self._asked(lambda shard: shard.flush())
 
     def close(self) -> None:
         """Closes the files and lets the directory go."""
@@ -144,8 +150,18 @@ class EdgeStore:
             self.shard.close()
             os.close(lease)
 
-    def _asked(self, call: Callable[[], T]) -> T:
-        return _asked(self._where, call)
+    def _asked(self, call: Callable[[edge.EdgeShard], T]) -> T:
+        with self._turn:
+            if self._failed:
+                self.shard.close()
+                self.shard = self._load()
+            self._failed = True
+            answer = _asked(self._backend.where, lambda: call(self.shard))
+            self._failed = False
+            return answer
+
+    def _load(self) -> edge.EdgeShard:
+        return _asked(self._backend.where, lambda: edge.EdgeShard.load(str(self._backend.folder)))
 
 
 def _index(field: str, kind: str) -> edge.UpdateOperation:
