@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
+from unicodedata import category
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +107,12 @@ def _span(text: str, run: Sequence[_Word]) -> list[Span]:
     while kept and not (kept[-1].entity and (_is_word(text, kept[-1]) or text[kept[-1].start : kept[-1].end] in _ENDINGS)):
         kept.pop()
     scores = [word.score for word in kept if word.entity]
-    return [Span(kept[0].start, kept[-1].end, kept[0].entity, sum(scores) / len(scores))] if scores else []
+    if not scores:
+        return []
+    end = kept[-1].end
+    while end < len(text) and category(text[end]).startswith("M"):  # marks upon the last letter, which the tokenizer strips
+        end += 1
+    return [Span(kept[0].start, end, kept[0].entity, sum(scores) / len(scores))]
 
 
 def _is_word(text: str, word: _Word) -> bool:

@@ -56,8 +56,8 @@ def sentence_windows(starts: Sequence[int] | NDArray[np.int64], count: int, size
     """Packs whole sentences into windows; one begins at the start of a sentence wherever that is possible.
 
     A window takes as many whole sentences as fit. The next begins at the earliest start of a sentence that lies within its last ``overlap`` tokens,
-    if it then reaches the end of a further sentence: so what a border parts is also seen together. Else it begins right behind. A sentence longer than
-    a window is cut in strides that overlap.
+    if it then reaches the end of a further sentence: so what a border parts is also seen together. Else it begins right behind. A sentence longer
+    than a window is cut in strides that overlap.
 
     Args:
         starts: First token of each sentence, ascending, the first 0.
