@@ -29,11 +29,11 @@ def by_length(lengths: Sequence[int], rows_max: int, cells_max: int) -> list[lis
     return [*groups, group] if group else groups
 
 
-def padded(rows: Sequence[NDArray[np.int64]], padding_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Gives int64[rows, longest] of ids, padded behind, and the mask that is 1 where a token is."""
+def padded(rows: Sequence[NDArray[np.int64]], padding_id: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Gives int32[rows, longest] of ids, padded behind, and the mask that is 1 where a token is."""
     longest = max(map(len, rows))
-    ids = np.full((len(rows), longest), padding_id, np.int64)
-    mask = np.zeros((len(rows), longest), np.int64)
+    ids = np.full((len(rows), longest), padding_id, np.int32)
+    mask = np.zeros((len(rows), longest), np.int32)
     for number, row in enumerate(rows):
         ids[number, : len(row)] = row
         mask[number, : len(row)] = 1

@@ -1,0 +1,7 @@
+"""The model ``embedder`` as Triton loads it; all it does is in ``front``, which the build puts beside this file."""
+
+from front.backend import TextModel
+
+
+class TritonPythonModel(TextModel):
+    """What Triton looks for."""
