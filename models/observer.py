@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from models.breaker import BreakerState
@@ -37,3 +38,19 @@ class Silent:
 
     def breaker_changed(self, model: str, state: BreakerState) -> None:
         """Does nothing."""
+
+
+class RouterObserver(Protocol):
+    """Told by a router of two versions, from any thread; must return at once."""
+
+    def candidate_answered(self, model: str, texts: int) -> None:
+        """The candidate answered texts of its share."""
+
+    def candidate_failed(self, model: str, texts: int) -> None:
+        """The candidate did not answer; of a canary, the stable version did instead."""
+
+    def shadow_compared(self, model: str, differences: Sequence[float]) -> None:
+        """Both versions answered texts: how far apart, each 0 to 1 (``models.compare``)."""
+
+    def shadow_dropped(self, model: str, texts: int) -> None:
+        """The shadow is behind: these texts are not compared."""

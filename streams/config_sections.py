@@ -9,7 +9,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from governance.policy import KINDS
+from models.router import PPM, RouteMode
+from models.spec import MODELS
 from schemas.errors import ConfigError
 from schemas.events import CONTENT
 from schemas.topics import INPUTS
@@ -300,6 +301,14 @@ class ModelsTlsConfig(Section):
     chain: Path = Field(description="Certificate of this side.")
 
 
+class CandidateConfig(Section):
+    """Another version of a model, beside the one that answers."""
+
+    version: int = Field(ge=1, description="Its number in the repository; the server must serve it (`headrace models load`).")
+    mode: RouteMode = Field(description="canary: it answers its share of the texts; shadow: it is compared only.")
+    share_ppm: int = Field(default=PPM, ge=1, le=PPM, description="Share of the texts that it sees, in parts per million.")
+
+
 class ModelsConfig(Section):
     """The model server. What is asked of it, and what happens while it is away, says the policy (models)."""
 
@@ -311,6 +320,22 @@ class ModelsConfig(Section):
     in_flight_texts_max: int = Field(default=1_024, ge=1, le=1_000_000, description="Texts sent to one model and not yet answered, at most.")
     channels: int = Field(default=2, ge=1, le=64, description="Connections to the server.")
     cache_bytes_max: int = Field(default=67_108_864, ge=0, le=17_179_869_184, description="What answers are remembered in, by digest; 0: nothing.")
+
+    versions: Mapping[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict, description="Model to the version that is asked; a model that is absent gets the newest that is served."
+    )
+    candidates: Mapping[str, CandidateConfig] = Field(default_factory=dict, description="Model to another version that is tried beside it.")
+
+    @model_validator(mode="after")
+    def _a_candidate_has_a_rival(self) -> ModelsConfig:
+        known = [spec.name for spec in MODELS]
+        for name in (*self.versions, *self.candidates):
+            if name not in known:
+                raise ValueError(f"versions and candidates: each must be one of {', '.join(known)}{did_you_mean(name, known)}")
+        for name, candidate in self.candidates.items():
+            if self.versions.get(name) in (None, candidate.version):
+                raise ValueError(f"candidates.{name}: versions.{name} must name the version that answers now, another than the candidate's; set it")
+        return self
 
     @model_validator(mode="after")
     def _a_call_fits(self) -> ModelsConfig:

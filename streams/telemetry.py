@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -26,6 +26,7 @@ from schemas.topics import INPUTS, OUTPUTS
 OTHER: Final = "other"
 
 _FAST_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_PARTS: Final = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.6, 1.0)
 _ROWS: Final = (1, 4, 16, 64, 256, 1_024, 2_048, 4_096, 8_192, 16_384, 65_536)
 
 
@@ -83,6 +84,8 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
     Metric("model_texts_total", Kind.COUNTER, "Texts by model and how they were answered: ok, cached, or the kind of failure.", ("model", "answer")),
     Metric("model_retries_total", Kind.COUNTER, "Batches of texts that were sent again.", ("model",)),
     Metric("model_breaker_open", Kind.GAUGE, "1 while a model is not asked because its last requests failed.", ("model",)),
+    Metric("model_candidate_texts_total", Kind.COUNTER, "Texts of a version that is tried: answered, compared, failed, dropped.", ("model", "trial")),
+    Metric("model_difference", Kind.HISTOGRAM, "How far a shadow's answer is from the stable one: 0 equal, 1 nothing in common.", ("model",), _PARTS),
     Metric("facts_total", Kind.COUNTER, "Facts of steps that have no metric of their own.", ("fact",)),
     Metric("rows_in_flight", Kind.GAUGE, "Rows between source and sinks."),
     Metric("snapshot_seconds", Kind.HISTOGRAM, "Time one lane took to hand its state to a snapshot."),
@@ -107,6 +110,7 @@ _CLOSED: Final[Mapping[str, frozenset[str]]] = {
     "result": frozenset({"written", "skipped"}),
     "model": frozenset(spec.name for spec in MODELS),
     "answer": frozenset({"ok", "cached", "away", "slow", "refused", "invalid", "open"}),
+    "trial": frozenset({"answered", "compared", "failed", "dropped"}),
     "verdict": frozenset({"allow", "warn", "modify", "deny", "escalate"}),
 }
 #: Sets that policies, operators and clusters fill: pattern, and how many values at most.
@@ -248,6 +252,15 @@ class Telemetry:
     def model_breaker(self, model: str, is_open: bool) -> None:
         """A model is not asked, or is asked again."""
         self._set("model_breaker_open", int(is_open), model=model)
+
+    def candidate_texts(self, model: str, trial: str, texts: int) -> None:
+        """Texts of a version that is tried were answered, compared, not answered, or left out."""
+        self._count("model_candidate_texts_total", texts, model=model, trial=trial)
+
+    def candidate_differences(self, model: str, differences: Sequence[float]) -> None:
+        """Two versions answered the same texts so differently, each 0 to 1."""
+        for difference in differences:
+            self._observe("model_difference", difference, model=model)
 
     def lag(self, topic: str, partition: int, records: int) -> None:
         """So many records of a partition were not polled yet."""

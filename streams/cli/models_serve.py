@@ -58,7 +58,9 @@ def status(url: UrlOption = None, config: ConfigOption = None) -> None:
 
 def load(
     name: _NameArgument,
-    version: Annotated[list[int] | None, typer.Option("--version", min=1, help="Serve this version; repeat it to serve several side by side.")] = None,
+    version: Annotated[
+        list[int] | None, typer.Option("--version", min=1, help="Serve this version; repeat it to serve several side by side.")
+    ] = None,
     url: UrlOption = None,
     timeout_s: _TimeoutOption = 120.0,
     config: ConfigOption = None,
