@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 import typer
+import typer.core
 
 from streams.cli.main import app
 
@@ -37,13 +39,36 @@ def problems(words: list[str]) -> Iterator[str]:
 def _cli_problems(words: list[str]) -> Iterator[str]:
     if words and words[0].startswith("["):  # usage, not a command line: headrace [OPTIONS] COMMAND
         return
-    command = _COMMANDS.get(words[0]) if words else None
+    command, path = _command(words)
+    if path.endswith(" [OPTIONS]"):  # usage of a group
+        return
     if command is None:
-        yield f"headrace {' '.join(words[:1])}: no such command"
+        yield f"headrace {path}: no such command"
         return
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     used = [word.partition("=")[0] for word in words[1:] if word.startswith("-") and word != "-"]
-    yield from (f"headrace {words[0]} {option}: no such option" for option in used if option not in known and option != "--help")
+    yield from (f"headrace {path} {option}: no such option" for option in used if option not in known and option != "--help")
+
+
+def _command(words: list[str]) -> tuple[typer.core.TyperCommand | None, str]:
+    """Gives the command that words name, through groups (``models serve``), and its path."""
+    known, path = _COMMANDS, []
+    for word in words:
+        path.append(word)
+        command = known.get(word)
+        if not isinstance(command, typer.core.TyperGroup):
+            return command, " ".join(path)
+        known = command.commands
+    return None, " ".join(path)
+
+
+def _paths(known: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    """Gives every command that is shown, as it is typed."""
+    for name, command in known.items():
+        if isinstance(command, typer.core.TyperGroup):
+            yield from _paths(command.commands, f"{before}{name} ")
+        elif not command.hidden:
+            yield before + name
 
 
 def test_every_command_in_the_docs_exists() -> None:
@@ -64,7 +89,16 @@ def test_the_docs_show_how_to_start() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["make nothing", "headrace nothing", "headrace run --nothing", ".venv/bin/headrace run --nothing=1", "A=1 headrace nothing"],
+    [
+        "make nothing",
+        "headrace nothing",
+        "headrace models nothing",
+        "headrace models",
+        "headrace models serve --nothing",
+        "headrace run --nothing",
+        ".venv/bin/headrace run --nothing=1",
+        "A=1 headrace nothing",
+    ],
 )
 def test_a_command_that_does_not_exist_is_caught(line: str) -> None:
     assert list(problems(line.split())) != []
@@ -72,7 +106,7 @@ def test_a_command_that_does_not_exist_is_caught(line: str) -> None:
 
 def test_every_command_is_in_the_docs() -> None:
     text = "".join(read(page) for page in pages())
-    assert [name for name, command in _COMMANDS.items() if not command.hidden and f"headrace {name}" not in text] == []
+    assert [path for path in _paths(_COMMANDS) if f"headrace {path}" not in text] == []
 
 
 def test_every_link_leads_somewhere() -> None:
