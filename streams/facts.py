@@ -13,7 +13,7 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
@@ -180,6 +180,16 @@ class FactsJournal:
             return False
         oldest = rows.group_by("topic", "partition").agg(pl.col("offset").min()).iter_rows()
         return any(offset <= self._newest.get((topic, partition), -1) for topic, partition, offset in oldest)
+
+
+def places_of(batch: pl.DataFrame, rows: Collection[int]) -> pl.DataFrame:
+    """Gives the coordinates of some rows of a batch, in the order of the rows named."""
+    return batch.select(pl.col(_PLACE).gather(pl.Series(list(rows), dtype=pl.UInt32)))
+
+
+def about(batch: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
+    """Gives what is known of each row of a batch, in their order; nulls where nothing is."""
+    return batch.select(_PLACE).join(facts, on=_PLACE, how="left", maintain_order="left")
 
 
 def _frames(content: bytes) -> Iterator[tuple[int, bytes, bool]]:

@@ -31,8 +31,9 @@ class Pacing:
         return self._rows
 
     def took(self, rows: int, seconds: float) -> None:
-        """Learns how long a poll of so many rows took; a small poll tells little about a large one, so growth is slow."""
-        if not rows:
-            return
-        reached = int(self._target_s * rows / max(seconds, 1e-9))
-        self._rows = max(min(reached, self._rows_max, max(self._rows, rows) * _GROWTH_MAX), min(_ROWS_MIN, self._rows_max))
+        """Learns how long a poll of so many rows took: one that took too long shrinks the next; a full one that did not lets it grow."""
+        if seconds > self._target_s:
+            self._rows = max(int(rows * self._target_s / seconds), min(_ROWS_MIN, self._rows_max))
+        elif rows >= self._rows:
+            reached = int(rows * self._target_s / max(seconds, 1e-9))
+            self._rows = min(max(reached, self._rows), self._rows * _GROWTH_MAX, self._rows_max)

@@ -18,8 +18,8 @@ from operators.guardrails.texts import texts_of
 from schemas.errors import ModelUnavailable
 from schemas.events import CONTENT, COORDINATES, SCORED
 from streams.asking import AskSettings, Fate, ModelQuestions
-from streams.facts import Facts, LastFacts
-from streams.tagging import unavailable
+from streams.facts import Facts, LastFacts, about, places_of
+from streams.tagging import unavailable, without
 
 MODEL: Final = "guard"
 _PPM: Final = tuple(f"{label}_ppm" for label in SCORE_LABELS)
@@ -59,12 +59,10 @@ class Score:
     def __call__(self, batch: pl.DataFrame) -> Outcome:
         """Scores one batch; raises RetryableError while the model is away and policy waits."""
         wanted = self._wanted(batch)
-        places = batch[list(wanted)].select(COORDINATES)
+        places = places_of(batch, wanted)
         known = self._facts.known(places)
-        if known.height:
-            seen = set(known.select(COORDINATES).iter_rows())
-            wanted = {row: texts for (row, texts), place in zip(wanted.items(), places.iter_rows(), strict=True) if place not in seen}
-        fresh = self._decided(batch, wanted)
+        new = wanted if not known.height else without(wanted, places, known)
+        fresh = self._decided(batch, new)
         self._facts.record(fresh)
         return self._applied(batch, pl.concat([known, fresh]))
 
@@ -97,12 +95,12 @@ class Score:
             else:
                 rows.append((answers.otherwise.value, *[None] * len(_SCORES)))
         told = pl.DataFrame(rows, schema={"fate": pl.String, **_SCORES}, orient="row")
-        return pl.concat([batch[list(wanted)].select(COORDINATES), told], how="horizontal").cast(_FACTS)
+        return pl.concat([places_of(batch, wanted), told], how="horizontal").cast(_FACTS)
 
     def _applied(self, batch: pl.DataFrame, facts: pl.DataFrame) -> Outcome:
         if not facts.height:
             return Outcome(batch)
-        told = batch.select(COORDINATES).join(facts, on=list(COORDINATES), how="left", maintain_order="left")
+        told = about(batch, facts)
         is_degraded, is_rejected = ((told["fate"] == fate.value).fill_null(False) for fate in (Fate.DEGRADED, Fate.REJECTED))
         degraded = pl.when(is_degraded).then(pl.concat_list(pl.col("degraded").fill_null([]), pl.lit([MODEL]))).otherwise(pl.col("degraded"))
         scored = batch.with_columns(*told.select(*_SCORES), degraded.alias("degraded") if is_degraded.any() else pl.col("degraded"))

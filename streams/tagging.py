@@ -7,7 +7,7 @@ It is the one step that shows raw text to something outside of this process, so 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import polars as pl
 
@@ -21,7 +21,9 @@ from operators.pii.step import examined_leaves
 from schemas.errors import ModelUnavailable
 from schemas.events import CONTENT, COORDINATES, NAMED
 from streams.asking import AskSettings, Fate, ModelQuestions
-from streams.facts import Facts, LastFacts
+from streams.facts import Facts, LastFacts, about, places_of
+
+Wanted = TypeVar("Wanted")
 
 MODEL: Final = "pii_tagger"
 _FACTS: Final = pl.Schema({**COORDINATES, "fate": pl.String(), **NAMED})
@@ -59,10 +61,10 @@ class Tag:
     def __call__(self, batch: pl.DataFrame) -> Outcome:
         """Tags one batch; raises RetryableError while the model is away and policy waits."""
         wanted = self._wanted(batch)
-        places = batch[list(wanted)].select(COORDINATES)
+        places = places_of(batch, wanted)
         known = self._facts.known(places)
-        new = _others(places, known, list(wanted))
-        fresh = self._decided(batch, {row: wanted[row] for row in new})
+        new = wanted if not known.height else without(wanted, places, known)
+        fresh = self._decided(batch, new)
         self._facts.record(fresh)
         return self._applied(batch, pl.concat([known, fresh]))
 
@@ -89,10 +91,10 @@ class Tag:
             is_answered = len(complete) == len(found)
             rows.append((Fate.ANSWERED.value, encoded(complete)) if is_answered else (answers.otherwise.value, None))
         told = pl.DataFrame(rows, schema={"fate": pl.String, **NAMED}, orient="row")
-        return pl.concat([batch[list(wanted)].select(COORDINATES), told], how="horizontal").cast(_FACTS)
+        return pl.concat([places_of(batch, wanted), told], how="horizontal").cast(_FACTS)
 
     def _applied(self, batch: pl.DataFrame, facts: pl.DataFrame) -> Outcome:
-        told = batch.select(COORDINATES).join(facts, on=list(COORDINATES), how="left", maintain_order="left")
+        told = about(batch, facts)
         is_degraded, is_rejected = (told["fate"] == fate.value for fate in (Fate.DEGRADED, Fate.REJECTED))
         tagged = batch.with_columns(told["names"], degraded_by(MODEL, is_degraded))
         counts = {("degraded_events", MODEL): is_degraded.fill_null(False).to_list().count(True)} if is_degraded.any() else {}
@@ -115,12 +117,10 @@ def unavailable(model: str, after_s: int) -> str:
     return f"model {model}: policy requires it for this record and waits {after_s} s, it was away for longer; bring it back and send the record again"
 
 
-def _others(places: pl.DataFrame, known: pl.DataFrame, rows: Sequence[int]) -> list[int]:
-    """Gives the rows that are not known."""
-    if not known.height:
-        return list(rows)
-    new = places.with_columns(pl.Series("row", rows, dtype=pl.Int64)).join(known, on=list(COORDINATES), how="anti", maintain_order="left")
-    return new["row"].to_list()
+def without(wanted: Mapping[int, Wanted], places: pl.DataFrame, known: pl.DataFrame) -> dict[int, Wanted]:
+    """Gives the wanted rows that are not known."""
+    seen = set(known.select(*COORDINATES).iter_rows())
+    return {row: texts for (row, texts), place in zip(wanted.items(), places.iter_rows(), strict=True) if place not in seen}
 
 
 def _names(leaves: Sequence[str], asked: Mapping[str, str], answers: Mapping[str, Sequence[NameSpan]]) -> Names | None:

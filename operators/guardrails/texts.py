@@ -68,7 +68,7 @@ def _parsed(text: str) -> Any:
     except (msgspec.DecodeError, UnicodeError):
         pass
     try:
-        return json.loads(text, parse_int=str, parse_float=str)  # numbers of any size, and lone surrogates
+        return json.loads(text, parse_int=lambda _: 0, parse_float=lambda _: 0)  # numbers of any size, and lone surrogates
     except ValueError:
         return text
 

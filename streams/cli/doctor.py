@@ -77,8 +77,26 @@ def examine(path: Path | None) -> Iterator[Finding]:
         yield from (Finding(Mark.BAD, "configuration", problem) for problem in error.problems)
         return
     yield Finding(Mark.GOOD, "configuration", "is right")
+    yield from _models(found)
     yield _key(found)
     yield from _reachable(found)
+
+
+def _models(config: Config) -> Iterator[Finding]:
+    """Looks whether policy and model server fit together."""
+    from streams.inference import models_problems
+    from streams.policy_file import load_policy
+
+    if config.models is None:
+        yield Finding(Mark.ADVICE, "models", "none named: names in running text go on, and nothing is scored; set models.url")
+        return
+    try:
+        problems = models_problems(config, load_policy(config.pipeline.policy).policy)
+    except ConfigError as error:
+        problems = list(error.problems)
+    yield from (Finding(Mark.BAD, "models", problem) for problem in problems)
+    if not problems:
+        yield Finding(Mark.GOOD, "models", "asked as policy says")
 
 
 def _python() -> Finding:
@@ -127,6 +145,9 @@ def _reachable(config: Config) -> Iterator[Finding]:
             yield _answers(f"Kafka {address}", host, int(port), "kafka.bootstrap")
     if config.timescale is not None:
         yield _database(config.timescale.dsn.get_secret_value())
+    if config.models is not None:
+        host, _, port = config.models.url.rpartition(":")
+        yield _answers(f"model server {config.models.url}", host.strip("[]"), int(port), "models.url")
     if config.http is not None and config.http.port:
         yield _free(config.http.host, config.http.port)
 

@@ -15,11 +15,15 @@ _NO_KEY: Final = bytes(32)
 
 def graph(config: ConfigOption = None) -> None:
     """Print the pipeline as a Mermaid diagram, from the topology that would run."""
+    from streams.inference import open_models
     from streams.pipeline import build_topology
     from streams.policy_file import load_policy
+    from streams.telemetry import Telemetry
 
     found = load_config(config)
-    print("\n".join(mermaid(build_topology(found, load_policy(found.pipeline.policy).policy, _NO_KEY, None))))
+    policy = load_policy(found.pipeline.policy).policy
+    with open_models(found, policy, Telemetry()) as models:
+        print("\n".join(mermaid(build_topology(found, policy, _NO_KEY, None, models))))
 
 
 def mermaid(topology: Topology) -> Iterator[str]:

@@ -19,6 +19,8 @@ def lint(
     policy: Annotated[Path | None, typer.Option("--policy", help="Policy file; default: pipeline.policy, else the packaged one.")] = None,
 ) -> None:
     """Check the configuration and the policy; print every problem with its line and its fix. Exit status 2 where there is one."""
+    from streams.inference import models_problems
+
     problems: list[str] = []
     found: Config | None = None
     try:
@@ -31,6 +33,8 @@ def lint(
     named = policy or (found.pipeline.policy if found is not None else None)
     try:
         checked = load_policy(named)
+        if found is not None:
+            problems += models_problems(found, checked.policy)
     except ConfigError as error:
         problems += error.problems
     if problems:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from models.results import TextModels
 from schemas.errors import ConfigError, FatalError
 from streams.cli.engine import EngineThread, signals_stop
 from streams.cli.say import KAFKA_HELP, ConfigOption, tell
@@ -31,7 +32,7 @@ def run(
         raise ConfigError("run: --input FILE.jsonl and --output DIR go together; give both, or neither to run on Kafka")
     configure_logging()
     found = load_config(config, overrides={} if kafka is None else {"kafka.bootstrap": kafka})
-    summary = over_file(found, input, output) if input is not None and output is not None else _on_kafka(found, until_end)
+    summary = over_file(found, input, output) if input is not None and output is not None else on_kafka(found, until_end)
     print("\n".join(lines_of(summary)))
 
 
@@ -43,13 +44,14 @@ def over_file(config: Config, input: Path, output: Path) -> RunSummary:
     """
     from sinks.files import FilesSink
     from streams.engines.files import run_files
+    from streams.inference import open_models
     from streams.pipeline import build_topology
     from streams.registry import open_registry
 
-    policy = load_policy(config.pipeline.policy)
-    topology = build_topology(config, policy.policy, load_hash_key(config), open_registry(config))
-    sink = FilesSink(output)
-    summary = run_files(topology, input, sink, Telemetry())
+    policy, telemetry, sink = load_policy(config.pipeline.policy), Telemetry(), FilesSink(output)
+    with open_models(config, policy.policy, telemetry) as models:
+        topology = build_topology(config, policy.policy, load_hash_key(config), open_registry(config), models)
+        summary = run_files(topology, input, sink, telemetry)
     sink.publish()
     enriched = summary.outputs.get("enriched_events", 0)
     if enriched != summary.passed:
@@ -57,22 +59,26 @@ def over_file(config: Config, input: Path, output: Path) -> RunSummary:
     return summary
 
 
-def _on_kafka(config: Config, until_end: bool) -> RunSummary:
-    """Runs the pipeline on Kafka, with health pages where they are configured."""
-    from streams.front import front_processes
-    from streams.front_child import FrontRecipe
+def on_kafka(config: Config, until_end: bool, models: TextModels | None = None) -> RunSummary:
+    """Runs the pipeline on Kafka, with health pages where they are configured.
+
+    Args:
+        config: The configuration.
+        until_end: Stop when all that is in the input topics now is done.
+        models: Asked in place of the server that the configuration names.
+    """
     from streams.health import HealthServer
+    from streams.inference import open_models
     from streams.pipeline import build_topology
     from streams.registry import open_registry
     from streams.run import run_pipeline
 
     config.require_kafka()
     policy, registry = load_policy(config.pipeline.policy), open_registry(config)
-    hash_key = load_hash_key(config)
     telemetry, stop = Telemetry(), Stop(config.pipeline.stop_grace_ms / 1000)
     with ExitStack() as stack:
-        front = stack.enter_context(front_processes(FrontRecipe(config, policy.policy, hash_key), telemetry))
-        topology = build_topology(config, policy.policy, hash_key, registry, front)
+        asked = models or stack.enter_context(open_models(config, policy.policy, telemetry))
+        topology = build_topology(config, policy.policy, load_hash_key(config), registry, asked)
         stack.enter_context(signals_stop(stop))
         if config.http is not None:
             pages = stack.enter_context(HealthServer(config.http, telemetry))

@@ -7,6 +7,7 @@ Each line is one event: a JSON object with the key ``topic``, or without it one 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,9 @@ from sinks.contract import Receipt, Sink
 from streams.batch import Partition
 from streams.intake import Board, Intake
 from streams.lane import Lane
+from streams.log import log
+from streams.patience import Patience
+from streams.stop import Stop
 from streams.summary import RunSummary, summary_of
 from streams.telemetry import Telemetry
 from streams.topology import Topology
@@ -53,7 +57,8 @@ def run_files(topology: Topology, input_path: Path, sink: Sink, telemetry: Telem
     writers = [sink.open_lane(number, topology.lanes, sink.begin()) for number in range(topology.lanes)]
     try:
         for raw in _batches(input_path, topology, batch_rows_max):
-            for lane, writer, batch in zip(lanes, writers, intake.take(raw), strict=True):
+            batches = Patience().persist(partial(intake.take, raw), Stop(), lambda error: log().warning("file.waiting", problem=str(error)))
+            for lane, writer, batch in zip(lanes, writers, batches, strict=True):
                 _count(telemetry, sink.name, writer.write(lane.apply([batch]), _DEADLINE_S))
         for lane, writer in zip(lanes, writers, strict=True):
             _count(telemetry, sink.name, writer.write(lane.finish(), _DEADLINE_S))

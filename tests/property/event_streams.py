@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from operators.windows.watermark import Partition, merge, row_watermarks
 from schemas.coordinates import event_uid
-from schemas.events import COORDINATES, DECIDED, EVENT, INSPECTED, KIND_BY_TOPIC, MASKED, RAW, ROW_WATERMARK, SCORED
+from schemas.events import COORDINATES, DECIDED, EVENT, INSPECTED, KIND_BY_TOPIC, MASKED, NAMED, RAW, ROW_WATERMARK, SCORED
 
 TOPICS = ("agent_events", "tool_executions")
 AGENTS = ("ada", "bob", "cyd")
 TIMES = (-11, -1, 0, 1, 9, 10, 11, 19, 20, 29, 30, 31, 39, 40, 41, 55, 70, 95)
-FULL = pl.Schema({**EVENT, **ROW_WATERMARK, **MASKED, **SCORED, **INSPECTED, **DECIDED})
+FULL = pl.Schema({**EVENT, **ROW_WATERMARK, **NAMED, **MASKED, **SCORED, **INSPECTED, **DECIDED})
 #: A watermark that ends every window and every time to live.
 END = 100_000
 
@@ -30,11 +30,20 @@ FLAVOURS: tuple[dict[str, Any], ...] = (
         "tool_name": "search",
         "latency_us": 100,
         "output": '"mail ada@example.com"',
+        "names": "[[1,0,5,8,0,900000]]",
         "verdict": "modify",
         "action": "redact",
     },
     {"event_type": "tool.executed", "tool_name": "", "latency_us": 5_000_000, "hits": ["tools.denied"], "verdict": "deny", "action": "quarantine"},
-    {"event_type": "tool.executed", "tool_name": None, "status": "TIMEOUT", "error": '{"code": 5}', "verdict": "allow", "action": "pass"},
+    {
+        "event_type": "tool.executed",
+        "tool_name": None,
+        "status": "TIMEOUT",
+        "error": '{"code": 5, "by": "Ada"}',
+        "injection_ppm": 950_000,
+        "verdict": "allow",
+        "action": "pass",
+    },
 )
 POLICY = {"policy_id": "p", "policy_version": "1"}
 #: Bytes that decode must refuse, each for another reason, and one tombstone.

@@ -11,6 +11,8 @@ from operators.contract import Order, Outcome, State
 from operators.deduplicate import Deduplicate
 from operators.enrich import Enrich
 from operators.windows.measure import TOPIC, Measure
+from streams.scoring import Score
+from streams.tagging import Tag
 
 
 class SeesOneBatchOnly(Deduplicate):
@@ -144,3 +146,25 @@ class LooksAtItsNeighbours(Enrich):
 
     def __call__(self, batch: pl.DataFrame) -> Outcome:
         return Outcome(super().__call__(batch).batch.with_columns(pl.col("tool_name").fill_null(strategy="forward")))
+
+
+class ScoresByPlace(Score):
+    """Adds to a score the place of its row in the batch."""
+
+    def __call__(self, batch: pl.DataFrame) -> Outcome:
+        scored = super().__call__(batch).batch
+        return Outcome(scored.with_columns(pl.col("injection_ppm") + pl.int_range(pl.len())))
+
+
+class TagsTheFirstRowOnly(Tag):
+    """Looks for names in the first row of a batch."""
+
+    def _wanted(self, batch: pl.DataFrame) -> dict[int, dict[str, str]]:
+        return dict(list(super()._wanted(batch).items())[:1])
+
+
+class LosesWhatItRejects(Tag):
+    """Leaves rejected rows out without a word."""
+
+    def __call__(self, batch: pl.DataFrame) -> Outcome:
+        return Outcome(super().__call__(batch).batch)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
+import polars as pl
 import pytest
 from hypothesis import Phase, given, settings
 
+from governance.parse import default_policy
+from governance.policy import CONTENT_COLUMNS, KINDS, GuardPolicy, ModelsPolicy, Outage, TaggerPolicy, TextChoice, WhenDown
 from operators.contract import BatchStep, KeyedStep, Step
 from operators.registry import OPERATORS, Operator
+from schemas.events import EVENT, MASKED, NAMED, ROW_WATERMARK, SCORED
+from streams.asking import AskSettings
+from streams.scoring import Score
+from streams.tagging import Tag
+from tests.fixtures.words import Outages, WordModels
 from tests.property import mutants
 from tests.property.event_streams import Case, cases
 from tests.property.laws import LAWS, Subject
@@ -18,6 +27,39 @@ NAMES = [operator.name for operator in OPERATORS]
 KEYED = [operator for operator in OPERATORS if operator.order is not None]
 #: Laws about state say nothing of a step that has none.
 OF_STATE = ("crash_anywhere", "bounded_state")
+#: Steps of the shell, which ask models: with models that answer they keep the laws of batch steps. And mask, given the names that they found.
+_MARKED = pl.Schema({**EVENT, **ROW_WATERMARK})
+_POLICY = replace(
+    default_policy(),
+    models=ModelsPolicy(
+        guard=GuardPolicy(Outage(WhenDown.PAUSE), (TextChoice(KINDS, ("input", "output")),), sampled_ppm=500_000),
+        pii_tagger=TaggerPolicy(Outage(WhenDown.PAUSE), (TextChoice(KINDS, CONTENT_COLUMNS),)),
+    ),
+)
+assert _POLICY.models.guard is not None
+assert _POLICY.models.pii_tagger is not None
+GUARD, TAGGER = _POLICY.models.guard, _POLICY.models.pii_tagger
+REJECTING = replace(TAGGER, outage=Outage(WhenDown.REJECT))
+
+
+def mask_with_names() -> Step:
+    return built("mask")
+
+
+SHELL: dict[str, tuple[pl.Schema, Callable[[], Step]]] = {
+    "tag": (_MARKED, lambda: Tag(_POLICY, TAGGER, WordModels(), AskSettings(texts_max=2))),
+    "mask_with_names": (pl.Schema({**_MARKED, **NAMED}), mask_with_names),
+    "score": (pl.Schema({**_MARKED, **MASKED, **SCORED}), lambda: Score(GUARD, WordModels(), AskSettings(texts_max=2))),
+    "tag_without_its_model": (
+        _MARKED,
+        lambda: Tag(_POLICY, REJECTING, WordModels(Outages("pii_tagger")), AskSettings()),
+    ),
+    "score_without_its_model": (
+        pl.Schema({**_MARKED, **MASKED, **SCORED}),
+        lambda: Score(replace(GUARD, outage=Outage(WhenDown.REJECT)), WordModels(Outages("guard")), AskSettings()),
+    ),
+}
+
 PAIRS = [(law, operator) for operator in OPERATORS for law in LAWS if operator in KEYED or law not in OF_STATE]
 
 
@@ -44,6 +86,42 @@ def test_every_operator_keeps_every_law(law: str, operator: Operator) -> None:
         LAWS[law](subject, case)
 
     hold()
+
+
+@pytest.mark.parametrize("name", SHELL)
+@pytest.mark.parametrize("law", [law for law in LAWS if law not in OF_STATE])
+def test_steps_that_ask_models_keep_the_laws_of_batch_steps(law: str, name: str) -> None:
+    takes, make = SHELL[name]
+
+    @settings(max_examples=25, deadline=None)
+    @given(cases())
+    def hold(case: Case) -> None:
+        LAWS[law](Subject(make, takes), case)
+
+    hold()
+
+
+@pytest.mark.parametrize(
+    ("law", "takes", "make"),
+    [
+        ("split_invariance", SHELL["score"][0], lambda: mutants.ScoresByPlace(GUARD, WordModels(), AskSettings())),
+        ("declared_order", SHELL["score"][0], lambda: mutants.ScoresByPlace(GUARD, WordModels(), AskSettings())),
+        ("split_invariance", SHELL["tag"][0], lambda: mutants.TagsTheFirstRowOnly(_POLICY, TAGGER, WordModels(), AskSettings())),
+        (
+            "conservation",
+            SHELL["tag"][0],
+            lambda: mutants.LosesWhatItRejects(_POLICY, REJECTING, WordModels(Outages("pii_tagger")), AskSettings()),
+        ),
+    ],
+)
+def test_each_law_fails_on_a_mutant_of_a_step_that_asks_models(law: str, takes: pl.Schema, make: Callable[[], Step]) -> None:
+    @settings(max_examples=1_000, deadline=None, database=None, derandomize=True, phases=[Phase.generate], report_multiple_bugs=False)
+    @given(cases())
+    def hold(case: Case) -> None:
+        LAWS[law](Subject(make, takes), case)
+
+    with pytest.raises(AssertionError):
+        hold()
 
 
 MUTANTS: list[tuple[str, str, Callable[[], Step]]] = [

@@ -226,9 +226,15 @@ MODEL_PROBLEMS = [
     ("after_s: 5", "after_s: 100000", "models.guard.after_s: must be a whole number from 0 to 86400, came 100000"),
     ("sampled_ppm: 500", "sampled_ppm: 0.5", "models.guard.sampled_ppm: must be a whole number from 0 to 1000000, came a number"),
     ("columns: [error]", "columns: [value]", "models.guard.always[1].columns[0]: must be one of input, output, error, attributes, came 'value'"),
-    ("    leaves:\n      - {columns: [input, output]}\n", "    leaves: []\n", "models.pii_tagger.leaves: the list is empty; name at least one entry or leave the key out"),
+    (
+        "    leaves:\n      - {columns: [input, output]}\n", "    leaves: []\n",
+        "models.pii_tagger.leaves: the list is empty; name at least one entry or leave the key out",
+    ),
     ("    PERSON: mask\n", "", "models.pii_tagger: pii.entities handles none of PERSON, LOCATION, ORGANIZATION; add one, or remove the tagger"),
-    ("label: injection", "label: injections", "rules[3].label: must be one of injection, jailbreak, toxicity, came 'injections'; did you mean 'injection'?"),
+    (
+        "label: injection", "label: injections",
+        "rules[3].label: must be one of injection, jailbreak, toxicity, came 'injections'; did you mean 'injection'?",
+    ),
     ("threshold: 0.25", "threshold: 25", "rules[3].threshold: must be a number above 0 and at most 1, came 25"),
     (MODELS, "", "rules[3]: a scores rule needs models.guard, which says what is scored; add it"),
 ]  # fmt: skip
