@@ -48,7 +48,6 @@ app.add_typer(models_app)
 app.command("lint")(lint)
 app.command("graph")(graph)
 app.command("doctor")(doctor)
-app.add_typer(models_app)
 
 
 def status_of(arguments: Sequence[str]) -> int:
