@@ -42,7 +42,7 @@ def models_problems(config: Config, policy: Policy) -> list[str]:
     """Gives what keeps configuration and policy from working together; nothing where the configuration names no model server."""
     if config.models is None:
         return []
-    if policy.models.guard is None and policy.models.pii_tagger is None:
+    if policy.models.guard is None and policy.models.pii_tagger is None and config.qdrant is None:
         return [f"models: policy {policy.id} asks no model (its section models is absent); add it there, or remove models from the configuration"]
     endpoint = endpoint_of(config.models)
     if policy.models.pii_tagger is not None and not endpoint.may_carry_raw:

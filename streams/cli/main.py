@@ -24,6 +24,7 @@ from streams.cli.produce import produce
 from streams.cli.run import run
 from streams.cli.say import complain
 from streams.cli.score import score
+from streams.cli.search import search
 
 EXIT_FAILED: Final = 1
 EXIT_CONFIG: Final = 2
@@ -43,6 +44,7 @@ app.command("run")(run)
 app.command("import")(import_runs)
 app.command("produce")(produce)
 app.command("migrate")(migrate)
+app.command("search")(search)
 app.command("score")(score)
 app.add_typer(models_app)
 app.command("lint")(lint)

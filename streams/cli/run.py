@@ -72,6 +72,7 @@ def on_kafka(config: Config, until_end: bool, models: TextModels | None = None) 
     from streams.pipeline import build_topology
     from streams.registry import open_registry
     from streams.run import run_pipeline
+    from streams.vectors import vector_sink
 
     config.require_kafka()
     policy, registry = load_policy(config.pipeline.policy), open_registry(config)
@@ -84,7 +85,9 @@ def on_kafka(config: Config, until_end: bool, models: TextModels | None = None) 
             pages = stack.enter_context(HealthServer(config.http, telemetry))
             tell(f"pages on http://{config.http.host}:{pages.port}/ready and /metrics")
         log().info("run.started", pipeline=topology.name, lanes=topology.lanes, policy_id=policy.policy.id, policy_version=policy.policy.version)
-        engine = EngineThread(lambda: run_pipeline(topology, policy.policy.digest, policy.text, registry, config, telemetry, stop, until_end))
+        vectors = vector_sink(config, policy.policy, None if asked is None else asked.embed)
+        judged = (policy.policy.digest, policy.text)
+        engine = EngineThread(lambda: run_pipeline(topology, *judged, registry, config, telemetry, stop, until_end, vectors))
         summary = engine.result()
         log().info("run.stopped", pipeline=topology.name, rows_in=summary.rows_in, rows_out=summary.passed, rows_dead=sum(summary.dead.values()))
     return summary

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import ConfigError
-from streams.config import Config, ConfluentRegistryConfig, FileRegistryConfig, StartTimestamp, load_config
+from streams.config import Config, ConfluentRegistryConfig, FileRegistryConfig, QdrantEdgeConfig, QdrantServerConfig, StartTimestamp, load_config
 
 
 def written(folder: Path, text: str) -> Path:
@@ -128,3 +128,20 @@ def test_absent_parts_are_absent() -> None:
     assert (config.kafka, config.timescale, config.http, config.testing.failpoint) == (None, None, None, None)
     with pytest.raises(ConfigError, match="HEADRACE_KAFKA__BOOTSTRAP"):
         config.require_kafka()
+
+
+def test_a_vector_store_is_told_by_its_type_and_knows_kinds_and_columns(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, "qdrant: {type: edge, path: vectors}\n"), {})
+    assert config.qdrant == QdrantEdgeConfig(path=tmp_path / "vectors")
+    server = load_config(written(tmp_path, "qdrant: {type: server, url: 'http://q:6333', grpc_port: null, api_key: '${KEY}'}\n"), {"KEY": "hunter2"})
+    assert isinstance(server.qdrant, QdrantServerConfig)
+    assert server.qdrant.grpc_port is None
+    assert "hunter2" not in repr(server)
+    path = written(tmp_path, "qdrant:\n  type: server\n  url: q:6333\n  api_key: hunter2\n  texts:\n    tools: [output]\n")
+    assert problems(path) == (
+        f"{path}, line 4: qdrant.api_key is a secret in the clear; write ${{NAME}} and set NAME in the environment",
+        f"{path}, line 5: qdrant.texts: each must be one of agent, tool, reasoning, workflow, system (did you mean tool?)",
+        f"{path}, line 3: qdrant.url: string should match pattern '^https?://[^\\s/]+(/\\S*)?$'",
+    )
+    assert "input, output, error, attributes" in problems(written(tmp_path, "qdrant: {type: local, texts: {tool: [outputs]}}\n"))[0]
+    assert "collection, texts" in problems(written(tmp_path, "qdrant: {type: edge, url: x}\n"))[0]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import polars as pl
 import pytest
+import structlog
 
 from schemas.errors import FatalError, RetryableError
-from sinks.contract import OutputBatch, Receipt
+from sinks.contract import OutputBatch, Receipt, Refused
 from streams import writers
 from streams.credits import Credits, Ticket
+from streams.log import configure_logging
 from streams.patience import Patience
 from streams.stop import Stop
 from streams.telemetry import Telemetry
@@ -53,11 +57,13 @@ class MemoryLane:
 class Bench:
     """A writer with its lane and the credits of what it was given."""
 
-    def __init__(self, lane: MemoryLane, open_lane: Callable[[], MemoryLane] | None = None, stop: Stop | None = None) -> None:
+    def __init__(
+        self, lane: MemoryLane, open_lane: Callable[[], MemoryLane] | None = None, stop: Stop | None = None, rows_max: int | None = None
+    ) -> None:
         self.lane = lane
         self.credits = Credits(10**9, lambda _: None)
         self.telemetry = Telemetry()
-        self.writer = LaneWriter("memory", open_lane or (lambda: lane), WAIT_S, PATIENCE, stop or Stop(), self.telemetry)
+        self.writer = LaneWriter("memory", open_lane or (lambda: lane), WAIT_S, PATIENCE, stop or Stop(), self.telemetry, rows_max)
 
     def put(self, **rows: list[int]) -> None:
         batch = {topic: pl.DataFrame({"n": values}, schema={"n": pl.Int64}) for topic, values in rows.items()}
@@ -66,8 +72,8 @@ class Bench:
 
 
 @contextmanager
-def bench(stop: Stop | None = None, open_lane: Callable[[], MemoryLane] | None = None) -> Iterator[Bench]:
-    made = Bench(MemoryLane(), open_lane, stop)
+def bench(stop: Stop | None = None, open_lane: Callable[[], MemoryLane] | None = None, rows_max: int | None = None) -> Iterator[Bench]:
+    made = Bench(MemoryLane(), open_lane, stop, rows_max)
     try:
         yield made
     finally:
@@ -225,3 +231,61 @@ def test_an_abandoned_writer_ends_after_the_try_that_it_is_at() -> None:
         made.writer._thread.join(WAIT_S)
         assert not made.writer._thread.is_alive()
         assert made.credits.in_flight == 1
+
+
+def test_a_sink_that_takes_so_many_rows_gets_larger_batches_in_parts_and_acknowledges_them_as_one() -> None:
+    with bench(rows_max=2) as made:
+        held_at_first_write(made)
+        made.put(a=[1, 2, 3, 4, 5], b=[6])
+        assert made.credits.in_flight == 2
+        made.lane.gate.set()
+        made.writer.flush()
+        assert made.lane.written == [{"alerts": [0]}, {"a": [1, 2], "b": [6]}, {"a": [3, 4]}, {"a": [5]}]
+        assert made.credits.in_flight == 0
+
+
+def test_a_part_that_fails_is_written_again_and_those_before_it_are_not() -> None:
+    with bench(rows_max=2) as made:
+        held_at_first_write(made)
+        made.put(a=[1, 2, 3])
+        write = made.lane.write
+
+        def fail_at_the_third(batch: OutputBatch, deadline_s: float) -> Receipt:
+            if len(made.lane.tried) == 2:
+                made.lane.failures.append(RetryableError("away", 1))
+            return write(batch, deadline_s)
+
+        made.lane.write = fail_at_the_third  # type: ignore[method-assign]
+        made.lane.gate.set()
+        made.writer.flush()
+        assert made.lane.written == [{"alerts": [0]}, {"a": [1, 2]}, {"a": [3]}]
+        assert len(made.lane.tried) == 4
+
+
+def test_a_stop_whose_grace_is_over_ends_between_two_parts() -> None:
+    stop = Stop(grace_s=0.0)
+    with bench(stop=stop, rows_max=1) as made:
+        held_at_first_write(made)
+        made.put(a=[1, 2, 3])
+        stop.request()
+        made.lane.gate.set()
+        with pytest.raises(FatalError, match="stopped before every sink acknowledged"):
+            made.writer.flush()
+        assert made.lane.written == [{"alerts": [0]}, {"a": [1]}]
+        assert made.credits.in_flight == 1
+
+
+def test_rows_that_a_sink_leaves_out_are_counted_by_reason_and_refused_ones_are_told_by_coordinates() -> None:
+    lines = io.StringIO()
+    configure_logging(lines)
+    refused = tuple(Refused("agent_events", 1, offset, "unmasked: EMAIL_ADDRESS") for offset in range(30))
+    try:
+        with bench() as made:
+            made.writer._count(Receipt({"enriched_events": 2}, {"enriched_events": 1}, {"enriched_events": {"short": 4, "unmasked": 30}}, refused))
+            rows = made.telemetry.snapshot().each("sink_rows_total", "result")
+    finally:
+        structlog.reset_defaults()
+    assert rows == {"written": 2, "skipped": 1, "short": 4, "unmasked": 30}
+    told = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert [(line["event"], line["topic"], line["partition"], line["offset"]) for line in told][:1] == [("sink.refused", "agent_events", 1, 0)]
+    assert len(told) == 20
