@@ -1,4 +1,4 @@
-"""A second look, just before a text leaves: does it hold personal data that masking must have replaced?
+"""A second look, just before a text leaves: it finds personal data that masking must have replaced.
 
 It shares no code with the masker, so that one mistake does not pass both. It is strict: it knows four entities by forms that masking surely
 knows, and what it names is personal data beyond doubt. It is no masker, for it knows far less; it is there to stop what a broken one lets out.

@@ -12,6 +12,7 @@ from governance.parse import default_policy
 from operators.registry import OPERATORS
 from sinks.files import FilesSink
 from sinks.kafka import KafkaSink
+from sinks.qdrant import QdrantSink
 from sinks.timescale import TimescaleSink
 from streams.config import Config
 from streams.pipeline import build_topology
@@ -19,7 +20,7 @@ from streams.pipeline import build_topology
 from docs_text import blocks
 from source_tree import PRODUCT_PACKAGES, Source, read, sources
 
-_SINKS = {"kafka": KafkaSink, "timescale": TimescaleSink, "files": FilesSink}
+_SINKS = {"kafka": KafkaSink, "timescale": TimescaleSink, "qdrant": QdrantSink, "files": FilesSink}
 _DOCTESTED = [source for source in sources(*PRODUCT_PACKAGES) if ">>> " in source.text]
 
 
