@@ -9,9 +9,11 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from benchmarks.processes import cpu_seconds
 from benchmarks.result import ROOT, Row, Table, save
 from benchmarks.shared_memory import shared_memory_rows
 from models.client import ClientSettings, TritonModels
@@ -33,13 +35,19 @@ def models_of(repository: Path, wanted: Sequence[str] | None) -> list[str]:
     return chosen
 
 
-def cost_rows(models: TritonModels, repository: Path, names: Sequence[str], runs: int, seconds: float) -> Iterator[Row]:
+def cpu_of_both(server_pid: int) -> float:
+    """Gives the CPU time of the server, its models and this process, which asks."""
+    return cpu_seconds(server_pid) + time.process_time()
+
+
+def cost_rows(models: TritonModels, server_pid: int, repository: Path, names: Sequence[str], runs: int, seconds: float) -> Iterator[Row]:
     """Measures both paths of each model at every size."""
     for name in names:
         version = repository / name / "1"
         tokenizer = TextTokenizer(version / "tokenizer.json")
         texts = {tokens: texts_of(tokenizer, tokens) for tokens in TOKENS}
-        paths = {THROUGH_TRITON: asker(models, name), IN_PROCESS: in_process(version, name)}
+        both = partial(cpu_of_both, server_pid)
+        paths = {THROUGH_TRITON: (asker(models, name), both), IN_PROCESS: (in_process(version, name), time.process_time)}
         pair: list[Measured] = []
         for one in in_turns(paths, texts, BATCHES, runs, seconds):
             pair.append(one)
@@ -54,12 +62,14 @@ def pair_rows(model: str, pair: Sequence[Measured]) -> Iterator[Row]:
     for path, one in by_path.items():
         values: dict[str, Sequence[float]] = {
             "texts/s": [each.texts_per_s for each in one.slices],
+            "CPU ms/text": [each.cpu_ms_per_text for each in one.slices],
             "p50 ms": [one.latency_ms(0.5)],
             "p99 ms": [one.latency_ms(0.99)],
         }
         if path == THROUGH_TRITON:
-            both = zip(one.slices, by_path[IN_PROCESS].slices, strict=True)
-            values["Triton costs %"] = [100 * (1 - ours.texts_per_s / alone.texts_per_s) for ours, alone in both]
+            both = list(zip(one.slices, by_path[IN_PROCESS].slices, strict=True))
+            values["Triton costs, % of rate"] = [100 * (1 - ours.texts_per_s / alone.texts_per_s) for ours, alone in both]
+            values["Triton costs, % of CPU"] = [100 * (ours.cpu_ms_per_text / alone.cpu_ms_per_text - 1) for ours, alone in both]
         labels = {"model": model, "tokens": str(one.tokens), "batch": str(one.batch), "path": path}
         print(" ".join(labels.values()), f"{one.texts_per_s:,.1f} texts/s", file=sys.stderr)
         yield Row(labels, values)
@@ -95,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     server = TritonServer(given.repository, cache=ROOT / ".headrace", models=names)
     with server, TritonModels(server.endpoint, ClientSettings(cache_bytes_max=0)) as models:
         if "cost" in given.what:
-            rows = list(cost_rows(models, given.repository, names, given.runs, given.seconds))
+            rows = list(cost_rows(models, server.pid or 0, given.repository, names, given.runs, given.seconds))
             save(Table("triton_cost", "Models through Triton, and the same session in process", rows, COST_NOTES, given.quick))
         if "stalls" in given.what:
             rows = [stall_row(models, given.repository, "embedder" if "embedder" in names else names[0], given.requests)]

@@ -35,12 +35,14 @@ _DEADLINE_S: Final = 120.0
 
 #: Each is one token of the encoder's vocabulary; no sentence ends between them.
 _WORDS: Final = tuple(
-    "the order was sent to a new address and client asked for refund of full price before end this month because it came late please check account "  # noqa: SIM905
+    "the order was sent to a new address and client asked for payment of full price before end this month because it came late please check account "  # noqa: SIM905
     "number again then write short note about what you found in file send back with report on time".split()
 )
 
 #: Answers one batch of texts.
 Ask = Callable[[list[str]], object]
+#: Gives CPU seconds since some moment.
+Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +52,24 @@ class Slice:
     Attributes:
         texts: How many were answered.
         seconds: How long it took.
+        cpu_s: CPU time of all processes of the path meanwhile.
         latencies_ms: Of each request.
     """
 
     texts: int
     seconds: float
+    cpu_s: float
     latencies_ms: Sequence[float]
 
     @property
     def texts_per_s(self) -> float:
         """Its rate."""
         return self.texts / self.seconds
+
+    @property
+    def cpu_ms_per_text(self) -> float:
+        """CPU time of one text."""
+        return 1e3 * self.cpu_s / self.texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +135,10 @@ def texts_of(tokenizer: TextTokenizer, tokens: int, count: int = _POOL, seed: in
     return texts
 
 
-def measure(ask: Ask, texts: Sequence[str], batch: int, seconds: float) -> Slice:
+def measure(ask: Ask, texts: Sequence[str], batch: int, seconds: float, cpu_seconds: Clock = time.process_time) -> Slice:
     """Sends batches one after the other for so long; each text in turn."""
     turn = cycle(texts)
+    cpu_began = cpu_seconds()
     latencies: list[float] = []
     began = now = time.perf_counter()
     while now - began < seconds or not latencies:
@@ -137,19 +147,29 @@ def measure(ask: Ask, texts: Sequence[str], batch: int, seconds: float) -> Slice
         ask(sent)
         now = time.perf_counter()
         latencies.append((now - before) * 1e3)
-    return Slice(batch * len(latencies), now - began, latencies)
+    return Slice(batch * len(latencies), now - began, cpu_seconds() - cpu_began, latencies)
 
 
-def in_turns(paths: Mapping[str, Ask], texts: Mapping[int, Sequence[str]], batches: Sequence[int], runs: int, seconds: float) -> Iterator[Measured]:
-    """Measures every path at every size; the paths take turns within a size, so that what else the machine does falls on all of them."""
+def in_turns(
+    paths: Mapping[str, tuple[Ask, Clock]], texts: Mapping[int, Sequence[str]], batches: Sequence[int], runs: int, seconds: float
+) -> Iterator[Measured]:
+    """Measures every path at every size; the paths take turns within a size, so that what else the machine does falls on all of them.
+
+    Args:
+        paths: How each is asked, and what reads the CPU time of all its processes.
+        texts: By their length in tokens.
+        batches: Texts of a request.
+        runs: Slices of each.
+        seconds: Length of a slice, at least; one request may take longer.
+    """
     for tokens, pool in texts.items():
         for batch in batches:
             found = {path: Measured(path, tokens, batch) for path in paths}
-            for ask in paths.values():
+            for ask, _ in paths.values():
                 measure(ask, pool, batch, 0.0)
             for run in range(runs):
                 for path in list(paths)[:: 1 if run % 2 else -1]:
-                    found[path].slices.append(measure(paths[path], pool, batch, seconds))
+                    found[path].slices.append(measure(paths[path][0], pool, batch, seconds, paths[path][1]))
             yield from found.values()
 
 
