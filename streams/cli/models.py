@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from streams.cli.models_bench import bench
 from streams.cli.models_build import build
 from streams.cli.models_serve import load, serve, status, unload
 
@@ -15,3 +16,4 @@ models_app.command("serve")(serve)
 models_app.command("status")(status)
 models_app.command("load")(load)
 models_app.command("unload")(unload)
+models_app.command("bench")(bench)
