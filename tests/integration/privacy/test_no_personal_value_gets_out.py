@@ -23,8 +23,8 @@ from schemas.topics import OUTPUTS
 from tests.fixtures.deployment import PARTITIONS, Deployment
 from tests.integration.privacy.canaries import PLAIN_AGENT, Planted, bytes_below, malformed_on_kafka, planted
 
-#: What no input record can bring about: a leaf that masks badly (held by unit tests), and an output larger than its topic takes.
-NOT_FROM_OUTSIDE = {"masking_failed", "output_oversized"}
+#: What no input record can bring about: a leaf that masks badly (held by unit tests), a model that is away, an output larger than its topic takes.
+NOT_FROM_OUTSIDE = {"masking_failed", "model_unavailable", "output_oversized"}
 ONLY_ON_KAFKA = {"bytes_invalid", "schema_unknown", "event_time_in_future"}
 
 
