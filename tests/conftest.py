@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest_plugins = ["tests.fixtures.parts", "tests.fixtures.deployment", "tests.fixtures.triton"]
+pytest_plugins = ["tests.fixtures.parts", "tests.fixtures.deployment", "tests.fixtures.triton", "tests.fixtures.built_models"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
