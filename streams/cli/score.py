@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
@@ -63,7 +63,7 @@ def _through(input: Path, output: Path, size_bytes: int, answer: Callable[[list[
         with input.open("rb") as source, arriving.open("wb") as target:
             lines = lines_of(input, source)
             while batch := list(islice(lines, _LINES_AT_ONCE)):
-                for line, added in zip(batch, answer([line["text"] for line in batch]), strict=True):
+                for (_, line), added in zip(batch, _answered(input, batch, answer), strict=True):
                     target.write(encoded({**line, **added}))
                 count += len(batch)
                 if time.monotonic() - told_s > _TELL_EVERY_S:
@@ -77,11 +77,21 @@ def _through(input: Path, output: Path, size_bytes: int, answer: Callable[[list[
     return count
 
 
-def lines_of(path: Path, source: Iterable[bytes]) -> Iterator[Line]:
-    """Gives the lines of a file that are not empty; ConfigError names the line that is wrong, never what is in it."""
+def _answered(input: Path, batch: Sequence[tuple[int, Line]], answer: Callable[[list[str]], list[Line]]) -> list[Line]:
+    """Gives what the model says of some lines; where it does not, the error says of which."""
+    failure = None
+    try:
+        return answer([line["text"] for _, line in batch])
+    except RetryableError as error:
+        failure = RetryableError(f"{input}, lines {batch[0][0]} to {batch[-1][0]}: {error}", error.retry_after_ms)
+    raise failure
+
+
+def lines_of(path: Path, source: Iterable[bytes]) -> Iterator[tuple[int, Line]]:
+    """Gives the lines of a file that are not empty, with their numbers; ConfigError names the line that is wrong, never what is in it."""
     for number, raw in enumerate(source, start=1):
         if raw.strip():
-            yield _line(f"{path}, line {number}", raw)
+            yield number, _line(f"{path}, line {number}", raw.rstrip(b"\r\n"))
 
 
 def _line(place: str, raw: bytes) -> Line:
