@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Options passed on to the command of a target, for example: make demo ARGS="--seconds 30"
 ARGS ?=
 # Packages that are installed without what they ask for.
-ALONE := encoder triton-server
+ALONE := encoder train-data train-test
 LOCKS := core dev $(filter-out core dev $(ALONE),$(basename $(notdir $(wildcard requirements/*.in))))
 UV_COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock"
 

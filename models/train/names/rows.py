@@ -1,0 +1,50 @@
+"""Rows for the tagger: texts of all shapes in a stated mix, cut into the windows that serving uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import numpy as np
+
+from models.front.tokens import TextTokenizer
+from models.front.windows import room, strides
+from models.spec import model_spec
+from models.train.fit import Row
+from models.train.names.marked import LEFT_OUT, NamedText, token_classes
+from models.train.names.pools import Names, pools
+from models.train.names.prose import Prose, presidio_templates
+from models.train.names.records import Records
+
+#: Tokens that two windows share.
+OVERLAP: Final = 32
+
+
+def examples(presidio_data: Path, count: int, seed: int) -> list[NamedText]:
+    """Gives texts to train on: half records, half prose."""
+    random = Random(f"names {seed}")
+    names = Names(pools(presidio_data, "train"), random)
+    records, prose = Records(names, random), Prose(names, random, presidio_templates(presidio_data, "train"), own=True)
+    return [records.text() if random.random() < 0.45 else prose.text() for _ in range(count)]
+
+
+def validation(presidio_data: Path, count: int, seed: int) -> dict[str, list[NamedText]]:
+    """Gives texts to set thresholds on, by kind: other people and companies; for prose other templates too."""
+    random = Random(f"names, validation {seed}")
+    names = Names(pools(presidio_data, "validation"), random)
+    records, prose = Records(names, random), Prose(names, random, presidio_templates(presidio_data, "validation"), own=False)
+    return {"records": [records.text() for _ in range(count)], "prose": [prose.text() for _ in range(count)]}
+
+
+def rows_of(texts: Sequence[NamedText], tokenizer: TextTokenizer) -> list[Row]:
+    """Cuts each text into windows and gives each token its class; special tokens are left out of the loss."""
+    size = room(model_spec("pii_tagger").window_tokens)
+    rows = []
+    for text, tokens in zip(texts, tokenizer([text.text for text in texts]), strict=True):
+        classes = token_classes(text, tokens)
+        for first, stop in strides(tokens.count, size, OVERLAP):
+            edge = np.array([LEFT_OUT], np.int64)
+            rows.append(Row(tokenizer.row(tokens, first, stop), np.concatenate([edge, classes[first:stop], edge])))
+    return rows
