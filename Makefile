@@ -31,6 +31,8 @@ bench: setup ## measure in short runs (about 15 minutes): end to end, peers, eac
 	$(BIN)/python -m benchmarks.profiler
 	$(BIN)/python -m benchmarks.peer_runs --quick
 	$(BIN)/python -m benchmarks.stages --quick
+	$(BIN)/headrace models build --target cpu --model embedder
+	$(BIN)/python -m benchmarks.triton --quick
 	$(BIN)/python -m benchmarks.report
 
 bench-full: setup ## measure in long runs (about two hours, on a quiet machine); writes benchmarks/results.md
@@ -38,6 +40,8 @@ bench-full: setup ## measure in long runs (about two hours, on a quiet machine);
 	$(BIN)/python -m benchmarks.profiler
 	$(BIN)/python -m benchmarks.peer_runs
 	$(BIN)/python -m benchmarks.stages
+	$(BIN)/headrace models build --target cpu
+	$(BIN)/python -m benchmarks.triton
 	$(BIN)/python -m benchmarks.report
 
 lint: setup ## check style, format, types and the direction of imports

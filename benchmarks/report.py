@@ -26,6 +26,9 @@ ORDER: Final = (
     "end_to_end_memory",
     "peers",
     "stages",
+    "triton_cost",
+    "triton_stalls",
+    "triton_shared_memory",
 )
 _DIGITS: Final = ((100.0, 0), (10.0, 1), (1.0, 2))
 

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from streams.config import load_config
+from streams.model_client import configured_endpoint
 
 from source_tree import ROOT, read
 
@@ -104,3 +105,25 @@ def test_the_environment_of_the_pipeline_is_a_valid_configuration(compose: Compo
     assert config.require_kafka().bootstrap == "kafka:9092"
     assert config.http is not None
     assert f"127.0.0.1:{config.http.port}:{config.http.port}" in compose["services"]["headrace"]["ports"]
+
+
+def test_laid_over_it_the_models_are_a_valid_configuration_and_may_be_shown_raw_text(compose: Compose) -> None:
+    over = yaml.safe_load(read("deploy/with-models.yml"))["services"]["headrace"]["environment"]
+    models = load_config(ROOT / "tests/house/data/empty.yaml", {**over, "HEADRACE_PRIVACY__HASH_KEY": "x" * 32}).models
+    assert models is not None
+    host, _, port = models.url.rpartition(":")
+    assert any(published.endswith(f":{port}") for published in compose["services"][host]["ports"])
+    assert configured_endpoint(models).may_carry_raw
+
+
+def test_both_model_servers_differ_in_hardware_and_repository_only(compose: Compose) -> None:
+    cpu, gpu = (copy.deepcopy(compose["services"][name]) for name in ("triton", "triton-gpu"))
+    assert (cpu.pop("profiles"), gpu.pop("profiles")) == (["models"], ["gpu"])
+    assert [mount.replace("/cpu:", "/gpu:") for mount in cpu.pop("volumes")] == gpu.pop("volumes")
+    assert gpu.pop("networks") == {"default": {"aliases": ["triton"]}}
+    assert gpu.pop("deploy")["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
+    assert cpu == gpu
+
+
+def test_the_model_server_keeps_requests_out_of_its_log(compose: Compose) -> None:
+    assert {"--log-verbose=0", "--log-error=false", "--log-warning=false"} <= set(compose["services"]["triton"]["command"])
