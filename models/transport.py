@@ -1,7 +1,12 @@
-"""Requests to Triton over gRPC: a pool of channels in one event loop, foreign errors made ours."""
+"""Requests to Triton over gRPC: a pool of channels, answers brought into one event loop, foreign errors made ours.
+
+Not over ``grpc.aio``: it serves one event loop a process. With three clients, each with a loop of its own, in one run of ten all requests hung
+until their deadlines (grpcio 1.85); and other libraries may have loops too. Here gRPC's own threads call back, and the loop is told.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import numpy as np
-import tritonclient.grpc.aio as triton
+import tritonclient.grpc as triton
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
@@ -90,7 +95,7 @@ class GrpcTransport:
         self._under_way[channel] += 1
         failure = None
         try:
-            result = await self._clients[channel].infer(spec.name, [tensor], model_version=version, client_timeout=timeout_s)
+            result = await _inferred(self._clients[channel], spec.name, tensor, version, timeout_s)
             return Answer(str(result.get_response().model_version), {output.name: result.as_numpy(output.name) for output in spec.outputs})
         except InferenceServerException as error:
             # Raised below, without its cause: a server's message may quote a text.
@@ -106,4 +111,29 @@ class GrpcTransport:
         """Ends all connections."""
         for client in self._clients:
             with contextlib.suppress(Exception):
-                await client.close()
+                client.close()
+
+
+async def _inferred(client: Any, model: str, tensor: Any, version: str, timeout_s: float) -> Any:
+    """Gives the result of one request, or raises InferenceServerException; a request that nobody waits for any more is cancelled."""
+    loop = asyncio.get_running_loop()
+    arrived: asyncio.Future[Any] = loop.create_future()
+
+    def settle(result: Any, error: InferenceServerException | None) -> None:
+        if arrived.done():
+            return
+        if error is None:
+            arrived.set_result(result)
+        else:
+            arrived.set_exception(error)
+
+    def came(result: Any, error: InferenceServerException | None) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(settle, result, error)
+
+    request = client.async_infer(model, [tensor], came, model_version=version, client_timeout=timeout_s)
+    try:
+        return await arrived
+    finally:
+        if not arrived.done() or arrived.cancelled():
+            request.cancel()

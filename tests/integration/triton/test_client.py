@@ -218,3 +218,17 @@ def test_a_closed_client_fails_at_once_and_leaves_no_caller_waiting(triton: Trit
     assert failure.kind is FailureKind.AWAY
     with pytest.raises(ModelFailure, match="closed"):
         models.guard(["x"], 1.0)
+
+
+def test_many_clients_of_one_process_do_not_hold_each_other_up(triton: TritonServer) -> None:
+    """With grpc.aio underneath, several event loops in one process sometimes hung. What is rare may pass here; what is common does not."""
+    clients = [TritonModels(triton.endpoint, NO_CACHE) for _ in range(4)]
+
+    def ask(number: int) -> bool:
+        texts = [f"client {number} says {count}" for count in range(400)]
+        return all(clients[number % 4].guard([text], DEADLINE_S) == [expected_scores(text)] for text in texts)
+
+    with ThreadPoolExecutor(8) as callers:
+        assert all(callers.map(ask, range(8)))
+    for client in clients:
+        client.close()
