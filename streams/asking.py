@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final, Generic, TypeVar
 
 from governance.policy import Outage, WhenDown
+from models.failures import FailureKind, ModelFailure
 from schemas.errors import RetryableError
 
 Answer = TypeVar("Answer")
@@ -27,6 +28,8 @@ class Fate(StrEnum):
     REJECTED = "rejected"
 
 
+#: Failures that may be of one text alone; the others are of the server.
+_OF_A_TEXT: Final = frozenset({FailureKind.REFUSED, FailureKind.INVALID})
 _FATES: Final = {WhenDown.RULES_ONLY: Fate.DEGRADED, WhenDown.REJECT: Fate.REJECTED}
 
 
@@ -110,19 +113,38 @@ class ModelQuestions(Generic[Answer]):
         return Answers(answered, fate)
 
     def _failure(self, wanted: Sequence[str]) -> RetryableError | None:
-        """Asks for what is not known yet, call by call; gives why the model stopped answering."""
+        """Asks for what is not known yet, call by call; gives why something has no answer."""
         missing = [text for text in wanted if text not in self._held]
-        for start in range(0, len(missing), self._settings.texts_max):
-            part = missing[start : start + self._settings.texts_max]
-            try:
-                answers = self._ask(part, self._settings.deadline_s)
-            except RetryableError as error:
-                return error
-            if len(answers) != len(part) or not all(map(self._is_answer, part, answers)):
-                return RetryableError(
-                    f"model {self._model}: must answer for each of {len(part)} texts within its bounds, came {len(answers)} answers that do not; "
-                    "look at the model server's log and at the version that it serves",
-                    _RETRY_AFTER_MS,
-                )
-            self._held.update(zip(part, answers, strict=True))
-        return None
+        size = self._settings.texts_max
+        parts = [missing[start : start + size] for start in range(0, len(missing), size)][::-1]
+        first: RetryableError | None = None
+        while parts:
+            part = parts.pop()
+            failure = self._asked(part)
+            if failure is None:
+                continue
+            first = first or failure
+            if not (isinstance(failure, ModelFailure) and failure.kind in _OF_A_TEXT):
+                break
+            if len(part) > 1:  # one text may be what the model fails on: the others must not share its fate
+                half = len(part) // 2
+                parts += [part[half:], part[:half]]
+        return None if all(text in self._held for text in wanted) else first
+
+    def _asked(self, part: Sequence[str]) -> RetryableError | None:
+        """Makes one call and keeps what can be an answer."""
+        try:
+            answers = self._ask(part, self._settings.deadline_s)
+        except RetryableError as error:
+            return error
+        if len(answers) != len(part):
+            return self._wrong(f"{len(answers)} answers for {len(part)} texts")
+        self._held.update((text, answer) for text, answer in zip(part, answers, strict=True) if self._is_answer(text, answer))
+        bad = sum(text not in self._held for text in part)
+        return self._wrong(f"{bad} of {len(part)} answers out of bounds") if bad else None
+
+    def _wrong(self, came: str) -> RetryableError:
+        return RetryableError(
+            f"model {self._model}: must answer for each text within its bounds, came {came}; look at the model server's log and at what it serves",
+            _RETRY_AFTER_MS,
+        )

@@ -1,4 +1,4 @@
-"""Opens the client of the model server where configuration and policy together ask for it."""
+"""Whether configuration and policy fit together where models are asked, and what asks them for the pipeline."""
 
 from __future__ import annotations
 
@@ -37,10 +37,9 @@ def models_problems(config: Config, policy: Policy) -> list[str]:
         return []
     if policy.models.guard is None and policy.models.pii_tagger is None and config.qdrant is None:
         return [f"models: policy {policy.id} asks no model (its section models is absent); add it there, or remove models from the configuration"]
-    endpoint = configured_endpoint(config.models)
-    if policy.models.pii_tagger is not None and not endpoint.may_carry_raw:
+    if policy.models.pii_tagger is not None:
         try:
-            endpoint.require_raw("pii_tagger")
+            configured_endpoint(config.models).require_raw("pii_tagger")
         except ConfigError as error:
             return list(error.problems)
     return []

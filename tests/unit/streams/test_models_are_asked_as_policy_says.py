@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from governance.policy import GuardPolicy, Outage, TaggerPolicy, TextChoice, WhenDown
+from models.failures import FailureKind, ModelFailure
 from models.results import GuardScores, NameSpan
 from operators.guardrails.texts import ALONE_CHARS_MIN, texts_of
 from operators.pii.names import decoded
@@ -194,6 +195,27 @@ def test_policy_waits_as_long_as_it_says_and_an_answer_begins_the_count_anew() -
     outages.away = {"guard"}
     now[0] = 100.0
     fails()
+
+
+def test_a_text_that_the_model_fails_on_shares_its_fate_with_no_other() -> None:
+    def fault(model: str, texts: Sequence[str]) -> None:
+        if any(text.startswith("poison") for text in texts):
+            raise ModelFailure(model, FailureKind.REFUSED)
+
+    models = WordModels(fault)
+    batch = events(*({"input": f"poison {at}" if at in (3, 11) else f"text {at}"} for at in range(16)))
+    rejected = score(models, replace(GUARD, outage=Outage(WhenDown.REJECT)))(batch)
+    assert rejected.dead["offset"].to_list() == [3, 11]
+    assert rejected.batch["scored_by"].null_count() == 0
+    assert len(models.texts_of("guard")) < 16 * 6
+
+
+def test_a_server_that_is_away_is_not_asked_for_every_text() -> None:
+    models = WordModels(Outages("guard"))
+    batch = events(*({"input": f"text {at}"} for at in range(100)))
+    rejected = score(models, replace(GUARD, outage=Outage(WhenDown.REJECT)), texts_max=10)(batch)
+    assert rejected.dead.height == 100
+    assert len(models.texts_of("guard")) == 10
 
 
 def _nan(answers: list[Any]) -> list[Any]:
