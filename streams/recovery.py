@@ -51,7 +51,7 @@ class Fingerprint:
     output_partitions: Mapping[str, int]
     keyed_steps: Mapping[str, int]
     policy: str
-    models: Sequence[str] = ()
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class RecoveryDirectory:
         try:
             found = json.loads(path.read_bytes())
             return Begin(
-                fingerprint=Fingerprint(**found["fingerprint"]),
+                fingerprint=Fingerprint(**{**found["fingerprint"], "models": tuple(found["fingerprint"].get("models", ()))}),
                 inputs={(topic, int(partition)): offset for topic, partition, offset in found["inputs"]},
                 sinks={name: bytes.fromhex(position) for name, position in found["sinks"].items()},
             )
@@ -176,7 +176,7 @@ class RecoveryDirectory:
                 f"recovery.dir {self.path}: the policy changed from {then.policy} to {now.policy} while events were in flight; run once more "
                 f"with the old policy ({self.path}/policies/{then.policy}.yaml) and stop it in order (SIGTERM), then start with the new one"
             )
-        if list(then.models) != list(now.models) and not self.stopped_cleanly:
+        if then.models != now.models and not self.stopped_cleanly:
             problems.append(
                 f"recovery.dir {self.path}: steps that ask models were {_listed(then.models)}, are {_listed(now.models)}, while events were in "
                 "flight; set the configuration (models) back, run once more and stop it in order (SIGTERM), then start with the new one"

@@ -186,7 +186,7 @@ def fingerprint_of(topology: Topology, config: Config, policy_digest: str) -> Fi
         output_partitions=dict.fromkeys(OUTPUTS, config.require_kafka().output_partitions),
         keyed_steps={step.name: step.state_spec.version for step in topology.keyed_steps},
         policy=policy_digest,
-        models=[step.name for step in topology.front if isinstance(step, DecidingStep)],
+        models=tuple(step.name for step in topology.front if isinstance(step, DecidingStep)),
     )
 
 

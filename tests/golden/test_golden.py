@@ -1,6 +1,7 @@
 """Whole runs with what they must give, to be read: ``cases/<name>/input.jsonl`` and ``cases/<name>/expected/<topic>.json``.
 
-A case may have a ``policy.yaml`` of its own. However many lanes a run has and wherever its batches are cut, it gives the same.
+A case may have a ``policy.yaml`` of its own; the one named ``models`` is run with the models of ``tests.fixtures.words``.
+However many lanes a run has and wherever its batches are cut, it gives the same.
 After a change that is meant: ``pytest tests/golden --update-golden``, then read the difference before you commit it.
 """
 
@@ -24,6 +25,7 @@ from streams.summary import RunSummary
 from streams.telemetry import Telemetry
 from streams.topology import Topology
 from tests.fixtures.deployment import HASH_KEY
+from tests.fixtures.words import WordModels
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("cases/*/input.jsonl"))
 NAMES = [case.name for case in CASES]
@@ -31,16 +33,20 @@ Json = dict[str, Any]
 
 
 @cache
-def topology(policy: Path | None, lanes: int) -> Topology:
+def topology(policy: Path | None, lanes: int, has_models: bool) -> Topology:
     chosen = default_policy() if policy is None else parse_policy(policy.read_text(encoding="utf-8"))
-    return build_topology(Config(pipeline=PipelineConfig(lanes=lanes)), chosen, HASH_KEY.encode(), FileRegistry())
+    return build_topology(
+        Config(pipeline=PipelineConfig(lanes=lanes)), chosen, HASH_KEY.encode(), FileRegistry(), WordModels() if has_models else None
+    )
 
 
 def run(case: Path, folder: Path, lanes: int, batch_rows_max: int) -> tuple[RunSummary, dict[str, list[Json]]]:
     """Runs a case; gives its summary and, by topic, the records in an order that depends on them alone."""
     policy = case / "policy.yaml"
     sink = FilesSink(folder)
-    summary = run_files(topology(policy if policy.exists() else None, lanes), case / "input.jsonl", sink, Telemetry(), batch_rows_max)
+    summary = run_files(
+        topology(policy if policy.exists() else None, lanes, case.name == "models"), case / "input.jsonl", sink, Telemetry(), batch_rows_max
+    )
     sink.publish()
     return summary, {topic: _records(folder, topic) for topic in OUTPUTS}
 

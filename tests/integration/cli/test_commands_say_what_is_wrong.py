@@ -119,3 +119,37 @@ def test_the_airline_runs_are_imported_whole_and_the_same_each_time(tmp_path: Pa
     assert topics["agent_events"] == ASSISTANT_COUNT + SYSTEM_AND_USER_COUNT
     assert len({event["session_id"] for event in events}) == RUN_COUNT
     assert all("arguments" in event for event in events if event["topic"] == "tool_executions")
+
+
+MODELS_ELSEWHERE = {"HEADRACE_MODELS__URL": "triton.example.com:8001"}
+
+
+def test_lint_and_run_refuse_to_send_raw_text_to_another_host_in_the_clear(tmp_path: Path) -> None:
+    for command in (["lint"], ["run", "--input", "in.jsonl", "--output", "out"]):
+        (tmp_path / "in.jsonl").write_text("", encoding="utf-8")
+        refused = headrace(tmp_path, *command, HEADRACE_PRIVACY__HASH_KEY="k" * 32, **MODELS_ELSEWHERE)
+        assert refused.returncode == 2, command
+        assert "pii_tagger reads raw text, so Triton must be on this machine or be reached over mTLS" in refused.stderr
+
+
+def test_lint_says_when_policy_asks_no_model(tmp_path: Path) -> None:
+    text = (ROOT / "governance/policies/default.yaml").read_text(encoding="utf-8")
+    before, _, rest = text.partition("\nmodels:\n")
+    rules = rest[rest.index("\nrules:") :]
+    without = before + rules[: rules.index("  # -- scores of")] + rules[rules.index("  # -- secrets: the list of the recogniser above\n  - id") :]
+    (tmp_path / "p.yaml").write_text(without, encoding="utf-8")
+    told = headrace(tmp_path, "lint", "--policy", "p.yaml", HEADRACE_MODELS__URL="127.0.0.1:8001")
+    assert told.returncode == 2
+    assert "asks no model" in told.stderr
+    assert headrace(tmp_path, "lint", "--policy", "p.yaml").returncode == 0
+
+
+def test_graph_and_doctor_know_the_models(tmp_path: Path) -> None:
+    drawn = headrace(tmp_path, "graph", HEADRACE_MODELS__URL="127.0.0.1:1")
+    assert "step_decode(decode) --> step_tag(tag) --> step_mask(mask) --> step_score(score) --> step_inspect(inspect)" in drawn.stdout
+    assert "step_tag" not in headrace(tmp_path, "graph").stdout
+    told = headrace(tmp_path, "doctor", HEADRACE_MODELS__URL="127.0.0.1:1")
+    assert told.returncode == 1
+    assert "missing  model server 127.0.0.1:1: does not answer" in told.stdout
+    assert "ok       models: asked as policy says" in told.stdout
+    assert "advice   models: none named" in headrace(tmp_path, "doctor").stdout

@@ -17,7 +17,7 @@ import pytest
 from streams.embedded.ports import free_ports
 from streams.embedded.triton import TritonServer
 from streams.fleet.record import PASSED, FleetRecord
-from tests.fixtures.deployment import Deployment
+from tests.fixtures.deployment import ROOT, Deployment
 from tests.fixtures.probes import eventually
 from tests.integration.privacy.canaries import bytes_below
 
@@ -222,3 +222,32 @@ def test_a_model_that_misses_its_deadline_is_away_for_what_it_did_not_answer(
     assert letters
     assert_masked(events)
     assert_nowhere(deployment)
+
+
+def test_with_a_slow_model_rows_in_flight_stay_bounded_and_polls_shrink(deployment: Deployment) -> None:
+    """Kafka keeps the backlog; the source follows the rate of the model."""
+    (port,) = free_ports(1)
+    deployment.program = (str(ROOT / "tests/fixtures/worded_run.py"),)
+    deployment.settings = {
+        "source": {"batch_rows_max": 200, "rows_in_flight_max": 250, "batch_target_ms": 200},
+        "http": {"port": port},
+    }
+    (deployment.folder / "models_away").write_text("slow 4")
+    made = [record for first in range(0, 1_200, RECORDS) for record in records(first)]
+    deployment.publish(made)
+    in_flight: list[float] = []
+
+    def is_done() -> bool:
+        in_flight.append(metric(port, "headrace_rows_in_flight "))
+        return metric(port, 'headrace_events_total.*outcome="passed"') == len(made)
+
+    with running(deployment):
+        eventually(is_done, "all records through a slow model", 120)
+        polls, rows = metric(port, "headrace_batch_rows_count "), metric(port, "headrace_batch_rows_sum ")
+        slow_s = metric(port, 'headrace_stage_seconds_sum.*stage="(tag|score)"')
+    assert 0 < max(in_flight) <= 250
+    assert len(in_flight) > 20
+    assert rows == len(made)
+    assert rows / polls < 100, "polls shrank"
+    assert slow_s > 1_200 * 0.008, "the model was the bottleneck"
+    assert len(seen(deployment)) == len(made)

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from governance.parse import default_policy
-from governance.policy import DomainsRule, Policy, SizeRule, ToolsRule
+from governance.policy import DomainsRule, Policy, ScoresRule, SizeRule, ToolsRule
 from governance.verdict import Action, Enforcement, Severity, Verdict
 from operators.guardrails.inspect import Inspect
 from schemas.errors import FatalError
@@ -49,6 +49,17 @@ def test_one_field_over_the_limit_is_enough(events: Events, policy_with: Policie
 def test_a_rule_applies_to_its_kinds_only(events: Events, policy_with: Policies) -> None:
     frame = events({"input": '"abc"'}, {"input": '"abc"', "kind": "tool"})
     assert hits(policy_with(size(kinds=("tool",))), frame) == [None, ["size"]]
+
+
+def test_a_score_hits_from_the_threshold_on_and_none_where_nothing_was_scored(events: Events, policy_with: Policies) -> None:
+    rules = [ScoresRule(f"scores.{label}", *HEAD, ("agent",), label, 900_000) for label in ("injection", "jailbreak", "toxicity")]
+    frame = events(
+        {"injection_ppm": 899_999, "jailbreak_ppm": 0, "toxicity_ppm": 1_000_000},
+        {"injection_ppm": 900_000, "jailbreak_ppm": 900_001, "toxicity_ppm": 5},
+        {"injection_ppm": None},
+        {"kind": "tool", "injection_ppm": 1_000_000},
+    )
+    assert hits(policy_with(*rules), frame) == [["scores.toxicity"], ["scores.injection", "scores.jailbreak"], None, None]
 
 
 @pytest.mark.parametrize("name", ["shell", "SHELL", " shell\n", "ѕhеll", "ｓｈｅｌｌ", "sh\u200bell", "run_shell"])

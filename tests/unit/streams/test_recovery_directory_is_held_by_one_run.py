@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -169,3 +170,28 @@ def test_a_durable_write_replaces_the_file_in_one_step(tmp_path: Path) -> None:
         assert reader_of_the_old.read() == b"long before"
     assert path.read_bytes() == b"after"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_other_models_wait_for_a_clean_stop(tmp_path: Path) -> None:
+    """What was said of records in flight would be asked for anew, or not at all."""
+    asking = replace(MADE_OF, models=("tag", "score"))
+    with RecoveryDirectory(tmp_path) as directory:
+        directory.record_begin(replace(BEGIN, fingerprint=asking))
+        directory.mark_running()
+        directory.check(asking)
+        with pytest.raises(ConfigError, match="steps that ask models were tag, score, are none, while events were in flight"):
+            directory.check(MADE_OF)
+        directory.mark_clean()
+        directory.check(MADE_OF)
+
+
+def test_a_begin_record_from_before_there_were_models_reads_as_without(tmp_path: Path) -> None:
+    with RecoveryDirectory(tmp_path) as directory:
+        directory.record_begin(BEGIN)
+        path = tmp_path / "begin.json"
+        content = json.loads(path.read_text())
+        del content["fingerprint"]["models"]
+        path.write_text(json.dumps(content))
+        begin = directory.begin()
+    assert begin is not None
+    assert begin.fingerprint.models == ()
