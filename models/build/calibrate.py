@@ -20,7 +20,7 @@ def calibrate(name: str, weights: Mapping[str, NDArray[np.float32]], tokenizer: 
     """Gives the ranges by layer, to three significant digits: what differs between processors in the last bits does not reach the model."""
     model = measuring_graph(name, weights, tokens_max)
     found = ranges(_activations(model, _rows(tokenizer, tokens_max)))
-    return {layer: Ranges(rounded(one.channels), float(rounded(one.least)), float(rounded(one.most))) for layer, one in found.items()}
+    return {layer: Ranges(rounded(one.least), rounded(one.most)) for layer, one in found.items()}
 
 
 def rounded(values: NDArray[np.float32] | float) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from models.build.texts import EVALUATION_COUNT, EVALUATION_SEED, NamedText, sample
+from models.build.texts import EVALUATION_SEED, NamedText, sample
 from models.front.fronts import Front, Tensors
 from models.spec import GUARD_LABELS, NAME_ENTITIES
 
@@ -23,9 +23,9 @@ Accuracy = dict[str, Any]
 Name = tuple[int, int, str]
 
 
-def compare(model: str, reference: Front, variant: Front) -> Accuracy:
-    """Gives what differs, in the words of the model: cosines, score differences a label, or F1 an entity; and what a batch changes."""
-    texts = sample(EVALUATION_SEED, EVALUATION_COUNT)
+def compare(model: str, reference: Front, variant: Front, count: int) -> Accuracy:
+    """Gives what differs over so many texts, as the model speaks: cosines, differences a label, or F1 an entity; and what a batch changes."""
+    texts = sample(EVALUATION_SEED, count)
     whole = [one.text for one in texts]
     expected, found = _run(reference, whole), _run(variant, whole)
     alone = [_run(variant, [text]) for text in whole[:ALONE_COUNT]]

@@ -124,6 +124,8 @@ def build_plan(path: Path, window_tokens: int) -> bytes:
         raise FatalError(f"{path}: TensorRT {tensorrt.__version__} cannot read the model: {reasons}")
     config = builder.create_builder_config()
     config.set_memory_pool_limit(tensorrt.MemoryPoolType.WORKSPACE, _WORKSPACE_BYTES)
+    # Ten bits of mantissa would tip roundings to INT8 over, and a batch would move scores.
+    config.clear_flag(tensorrt.BuilderFlag.TF32)
     shapes = builder.create_optimization_profile()
     for name, (least, usual, most) in profile(window_tokens).items():
         shapes.set_shape(name, least, usual, most)

