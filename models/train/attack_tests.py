@@ -82,7 +82,9 @@ def _dojo(packages: Path) -> Iterator[LabelledText]:
     wrappers = _dojo_wrappers(folder)
     for suite in ("banking", "slack", "travel", "workspace"):
         data = folder / "data/suites" / suite
-        defaults = {key: str(value.get("default", "")) for key, value in yaml.safe_load((data / "injection_vectors.yaml").open(encoding="utf-8")).items()}
+        defaults = {
+            key: str(value.get("default", "")) for key, value in yaml.safe_load((data / "injection_vectors.yaml").open(encoding="utf-8")).items()
+        }
         leaves = list(_strings(yaml.load((data / "environment.yaml").open(encoding="utf-8"), _Loader)))
         tasks = folder / "default_suites/v1" / suite / "injection_tasks.py"
         goals = [text for name, text in _constants(tasks) if name == "GOAL"]
@@ -112,7 +114,9 @@ def _bastion(packages: Path) -> Iterator[LabelledText]:
                 yield LabelledText(row["text"], _HARMLESS, "bastioncorpus harmless")
             else:
                 jailbreak = row["category"].startswith("jailbreak")
-                yield LabelledText(row["text"], _JAILBREAK if jailbreak else _ATTACK, "bastioncorpus jailbreaks" if jailbreak else "bastioncorpus attacks")
+                yield LabelledText(
+                    row["text"], _JAILBREAK if jailbreak else _ATTACK, "bastioncorpus jailbreaks" if jailbreak else "bastioncorpus attacks"
+                )
 
 
 def _aib(packages: Path) -> Iterator[LabelledText]:
@@ -134,8 +138,16 @@ def _threat_bench(packages: Path) -> Iterator[LabelledText]:
     """Gives the mails; the file's indices of attacks do not fit its mails, so an attack is what names the forbidden action."""
     folder = packages / "inspect_evals/agent_threat_bench/data"
     for row in json.loads((folder / "autonomy_hijack.json").read_text(encoding="utf-8")):
-        yield from (LabelledText(mail["body"], _HARMLESS, "inspect-evals mails") for mail in row["inbox"] if not _names_forbidden(mail["body"], row["forbidden_actions"]))
-        yield from (LabelledText(mail["body"], _ATTACK, "inspect-evals attacks") for mail in row["inbox"] if _names_forbidden(mail["body"], row["forbidden_actions"]))
+        yield from (
+            LabelledText(mail["body"], _HARMLESS, "inspect-evals mails")
+            for mail in row["inbox"]
+            if not _names_forbidden(mail["body"], row["forbidden_actions"])
+        )
+        yield from (
+            LabelledText(mail["body"], _ATTACK, "inspect-evals attacks")
+            for mail in row["inbox"]
+            if _names_forbidden(mail["body"], row["forbidden_actions"])
+        )
 
 
 def _names_forbidden(text: str, forbidden: list[str]) -> bool:
@@ -164,20 +176,36 @@ def _policies(packages: Path) -> Iterator[LabelledText]:
     texts = [text for text in _strings(documents) if len(text) >= 200]
     yield from (LabelledText(text, _HARMLESS, "tau2 documents") for text in texts[:300])
     for row in json.loads((folder / "retail/tasks.json").read_text(encoding="utf-8")):
-        yield from (LabelledText(text, _HARMLESS, "tau2 requests") for text in _strings(row["user_scenario"]["instructions"]) if len(text) >= _LENGTH_LEAST)
+        yield from (
+            LabelledText(text, _HARMLESS, "tau2 requests") for text in _strings(row["user_scenario"]["instructions"]) if len(text) >= _LENGTH_LEAST
+        )
 
 
 #: Read for the report only.
 ATTACK_TESTS: Final = (
     Source("bastioncorpus", "bastioncorpus", "MIT", ("bastioncorpus/corpus/injections.jsonl",), TEST, _bastion, "with its own hard negatives"),
     Source("agent-injection-bench", "agent-injection-bench", "MIT", ("aib/data/attacks.jsonl",), TEST, _aib),
-    Source("agentdojo", "agentdojo", "MIT", ("agentdojo/data/suites/**", "agentdojo/attacks/*.py", "agentdojo/default_suites/v1/*/injection_tasks.py"), TEST, _dojo,
-           "every goal in every published wrapper, in a tool result; the same results untouched are harmless"),
+    Source(
+        "agentdojo",
+        "agentdojo",
+        "MIT",
+        ("agentdojo/data/suites/**", "agentdojo/attacks/*.py", "agentdojo/default_suites/v1/*/injection_tasks.py"),
+        TEST,
+        _dojo,
+        "every goal in every published wrapper, in a tool result; the same results untouched are harmless",
+    ),
     Source("pyrit", "pyrit", "MIT", ("pyrit/datasets/jailbreak/templates/**",), TEST, _pyrit),
-    Source("inspect-evals: agent threat bench", "inspect-evals", "MIT", ("inspect_evals/agent_threat_bench/data/autonomy_hijack.json",), TEST, _threat_bench),
+    Source(
+        "inspect-evals: agent threat bench",
+        "inspect-evals",
+        "MIT",
+        ("inspect_evals/agent_threat_bench/data/autonomy_hijack.json",),
+        TEST,
+        _threat_bench,
+    ),
     Source("inspect-evals: coding agent", "inspect-evals", "MIT", ("inspect_evals/ipi_coding_agent/dataset/samples.json",), TEST, _coding),
     Source("inspect-evals: tau2", "inspect-evals", "MIT", (f"{_TAU}/**",), TEST, _policies, "hard negatives: orders of an owner to its agent"),
-)  # fmt: skip
+)
 
 
 def attack_tests(packages: Path) -> list[LabelledText]:

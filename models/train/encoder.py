@@ -1,7 +1,7 @@
 """The base encoder (MiniLM-L6, BERT layout) as a function of its weights and of low-rank deltas beside them.
 
-Equal to the reference within 1e-4 in float32 (a test compares the sentence vectors). Training runs the frozen products in bfloat16: twice as fast on a
-CPU that has them, and the deltas stay float32.
+Equal to the encoder that is served within 1e-4 in float32 (a test compares the two). Training runs the products with frozen weights in bfloat16:
+twice as fast on a CPU that has it, and the deltas stay float32.
 """
 
 from __future__ import annotations
@@ -50,7 +50,11 @@ def hidden(base: Tree, deltas: Tree, scale: float, ids: jax.Array, mask: jax.Arr
     """Gives float32[rows, tokens, 384] for int[rows, tokens] ids and their mask; ``scale`` is alpha over rank."""
     length = ids.shape[1]
     x = base["embeddings.word_embeddings.weight"][ids].astype(jnp.float32)
-    x = x + base["embeddings.position_embeddings.weight"][:length].astype(jnp.float32) + base["embeddings.token_type_embeddings.weight"][0].astype(jnp.float32)
+    x = (
+        x
+        + base["embeddings.position_embeddings.weight"][:length].astype(jnp.float32)
+        + base["embeddings.token_type_embeddings.weight"][0].astype(jnp.float32)
+    )
     x = _normalised(base, x, "embeddings.LayerNorm")
     bias = (1.0 - mask[:, None, None, :].astype(jnp.float32)) * _MASKED
     for layer in range(layers_of(base)):

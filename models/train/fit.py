@@ -180,7 +180,8 @@ def fit(
         return optax.apply_updates(tree, updates), state, value
 
     tree, state, begin = _resumed(checkpoint, tree, state)
-    started, recent = time.monotonic(), []
+    recent: list[float] = []
+    started = time.monotonic()
     done = begin
     for number in range(begin, len(groups)):
         ids, mask, target = padded([rows[row] for row in groups[number]])
@@ -200,7 +201,8 @@ def _save(checkpoint: Path, tree: Tree, state: Any, done: int) -> None:
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     leaves = jax.tree.leaves((tree, state))
     new = checkpoint.with_suffix(".new.npz")
-    np.savez(new, done=done, **{f"leaf{number}": np.asarray(leaf) for number, leaf in enumerate(leaves)})
+    arrays: dict[str, Any] = {f"leaf{number}": np.asarray(leaf) for number, leaf in enumerate(leaves)}
+    np.savez(new, done=done, **arrays)
     new.replace(checkpoint)
 
 

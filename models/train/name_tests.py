@@ -1,4 +1,4 @@
-"""Test sets of the tagger, out of data that it does not learn from: records of agents' tools, recorded runs and prose whose names are known from beside.
+"""Test sets of the tagger, out of data that it does not learn from: records of agents' tools, recorded runs, and prose whose names are known.
 
 The truth is found by looking up names that a database lists, so it holds for PERSON everywhere, and for LOCATION in records only.
 """
@@ -24,10 +24,24 @@ _TAU: Final = "inspect_evals/tau2/data/domains"
 _TEXTS_MAX: Final = 500
 _KEY: Final = re.compile(r"['\"](first_name|last_name|city|country|address1|address2|state|province|email)['\"]: ?['\"]([^'\"]+)['\"]")
 _ENTITY_OF: Final = {"first_name": "PERSON", "last_name": "PERSON", "city": "LOCATION", "country": "LOCATION", "address1": "LOCATION"}
+#: A place by its code: whether it counts as one is a matter of taste.
+_AIRPORT: Final = re.compile(r'"(?:origin|destination)": ?"([A-Z]{3})"')
 #: People of agentdojo's mails, read by hand.
 _DOJO_PEOPLE: Final = (
-    "Olivia Smith", "Mia Anderson", "Mason Thompson", "Emma Johnson", "John", "Lily", "Emma", "David", "Julie", "Katie", "Sarah", "James", "Mark",
-)  # fmt: skip
+    "Olivia Smith",
+    "Mia Anderson",
+    "Mason Thompson",
+    "Emma Johnson",
+    "John",
+    "Lily",
+    "Emma",
+    "David",
+    "Julie",
+    "Katie",
+    "Sarah",
+    "James",
+    "Mark",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +85,7 @@ def found_in(text: str, people: Iterable[tuple[str, str]], ids: Iterable[str]) -
     for start, end in _matches(text, ids):
         spans.append((start, start + len(re.sub(r"_\d+$", "", text[start:end])), "PERSON"))
     spans += [(found.start(), found.end(), UNSURE) for found in re.finditer(r"[\w.]+@[\w.]+", text)]
+    spans += [(found.start(1), found.end(1), UNSURE) for found in _AIRPORT.finditer(text)]
     kept: list[tuple[int, int, str]] = []
     for span in sorted(spans, key=lambda span: (span[0], -span[1])):
         if not kept or span[0] >= kept[-1][1]:

@@ -21,7 +21,7 @@ from models.train.fit import Progress, Scorer, Settings, fit, text_loss, token_l
 from models.train.metrics import Span, SpanCount, recall_at, threshold_at
 from models.train.names import rows as name_rows
 from models.train.names.marked import UNSURE, NamedText
-from models.train.weights import Arrays, Weights, heads_of
+from models.train.weights import Arrays, Weights
 
 GUARD: Final = "guard"
 TAGGER: Final = "pii_tagger"
@@ -64,7 +64,9 @@ class Budget:
     minutes_max: float = 60.0
 
 
-def train(model: str, base: Base, packages: Path, tests: Sequence[str], budget: Budget, checkpoint: Path, tell: Callable[[Progress], None]) -> Weights:
+def train(
+    model: str, base: Base, packages: Path, tests: Sequence[str], budget: Budget, checkpoint: Path, tell: Callable[[Progress], None]
+) -> Weights:
     """Trains ``guard`` or ``pii_tagger`` and sets its thresholds on validation sources.
 
     Args:
@@ -85,7 +87,7 @@ def train(model: str, base: Base, packages: Path, tests: Sequence[str], budget: 
         labels: tuple[str, ...] = GUARD_LABELS
         thresholds = guard_thresholds(Guard(base, arrays, settings.alpha / settings.rank), packages, budget.seed)
     else:
-        named = name_rows.examples(packages / attack_rows.PRESIDIO_DATA, budget.texts or _TAGGER_TEXTS, budget.seed)
+        named = name_rows.examples(packages, budget.texts or _TAGGER_TEXTS, budget.seed)
         kept_named = without_near_duplicates(named, [text.text for text in named], tests)
         rows = name_rows.rows_of(kept_named, base.tokenizer)
         arrays, steps = fit(base.weights, rows, len(TOKEN_CLASSES), token_loss, settings, checkpoint, tell)
@@ -195,8 +197,8 @@ def count_spans(texts: Sequence[NamedText], found: Sequence[Sequence[Span]]) -> 
 
 def tagger_thresholds(tagger: Tagger, packages: Path, seed: int) -> dict[str, float]:
     """Gives, for each entity, the probability at which the overlap F1 is best on the validation texts."""
-    sets = name_rows.validation(packages / attack_rows.PRESIDIO_DATA, _VALIDATION_TEXTS, seed)
-    best = {entity: (0.0, 0.5) for entity in NAME_ENTITIES}
+    sets = name_rows.validation(packages, _VALIDATION_TEXTS, seed)
+    best = dict.fromkeys(NAME_ENTITIES, (0.0, 0.5))
     texts = [text for kind in sets.values() for text in kind]
     classes = tagger.classes([text.text for text in texts])
     for threshold in _CANDIDATES:
@@ -208,9 +210,3 @@ def tagger_thresholds(tagger: Tagger, packages: Path, seed: int) -> dict[str, fl
         for entity, count in count_spans(texts, found).items():
             best[entity] = max(best[entity], (round(count.overlap_f1, 4), threshold))
     return {entity: threshold for entity, (_, threshold) in best.items()}
-
-
-def scorers(model: str, base: Base, weights: Weights) -> Guard | Tagger:
-    """Gives the trained model, ready to be asked."""
-    assert heads_of(weights.arrays), "weights without a head"
-    return (Guard if model == GUARD else Tagger)(base, weights.arrays, weights.alpha / weights.rank)

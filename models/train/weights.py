@@ -14,7 +14,14 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 #: Linears of a layer that have a delta.
-LINEARS: Final = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense", "intermediate.dense", "output.dense")
+LINEARS: Final = (
+    "attention.self.query",
+    "attention.self.key",
+    "attention.self.value",
+    "attention.output.dense",
+    "intermediate.dense",
+    "output.dense",
+)
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -62,6 +69,7 @@ def save(weights: Weights, path: Path) -> None:
         "thresholds": json.dumps(dict(weights.thresholds), sort_keys=True),
     }
     save_file(arrays, path, metadata=metadata)
+    path.chmod(0o644)
 
 
 def load(path: Path) -> Weights:
@@ -80,8 +88,3 @@ def merged(base: Arrays, weights: Weights) -> Arrays:
         if lora_a(key) in weights.arrays:
             result[key] = base[key] + np.float32(weights.alpha / weights.rank) * (weights.arrays[lora_b(key)] @ weights.arrays[lora_a(key)])
     return result
-
-
-def heads_of(arrays: Arrays) -> Arrays:
-    """Gives the head alone."""
-    return {key: value for key, value in arrays.items() if key.startswith("head.")}

@@ -12,30 +12,95 @@ from models.train.names.marked import read_marks
 from models.train.names.records import Records
 
 _TOPICS: Final = (
-    "the quarterly report", "the new office", "the product launch", "the holiday schedule", "the customer survey", "the server migration", "the travel budget",
-    "the marketing plan", "the garden party", "the insurance claim", "the football match", "the history of the town", "a recipe for soup", "the weather this week",
-    "a hotel near the station", "the running shoes", "the wireless headphones", "the apartment", "the flight to Lisbon", "the museum", "the electric car", "the bank account",
-)  # fmt: skip
+    "the quarterly report",
+    "the new office",
+    "the product launch",
+    "the holiday schedule",
+    "the customer survey",
+    "the server migration",
+    "the travel budget",
+    "the marketing plan",
+    "the garden party",
+    "the insurance claim",
+    "the football match",
+    "the history of the town",
+    "a recipe for soup",
+    "the weather this week",
+    "a hotel near the station",
+    "the running shoes",
+    "the wireless headphones",
+    "the apartment",
+    "the flight to Lisbon",
+    "the museum",
+    "the electric car",
+    "the bank account",
+)
 _SENTENCES: Final = (
-    "We are happy to share {topic} with you.", "There were some questions about {topic} last week.", "The figures for {topic} are better than expected.",
-    "Please find attached what we have on {topic}.", "I have been thinking about {topic} and would like your opinion.", "It rained for three days and then cleared up.",
-    "Opening hours are from nine to five, closed on Sundays.", "The price includes breakfast and a late check-out.", "The battery lasts two days and charges in an hour.",
-    "Delivery took a week longer than promised, but the quality is good.", "Let me know if Tuesday at ten works for you.", "The old town is worth a visit, above all in spring.",
-    "Revenue rose by four percent, costs fell by two.", "The committee will meet again in the first week of March.", "Add the onions and let them brown for five minutes.",
-    "The team fixed eleven bugs and closed nineteen tickets.", "He joined the company as an engineer and now leads the group.", "Parking is behind the building; the code is on the door.",
-    "Your invoice for last month is ready, the amount due is 48.20 EUR.", "The second edition was printed in a small number of copies.", "Trains leave every half hour from platform two.",
-    "The room was clean and the staff were friendly.", "The update adds dark mode and repairs the search.", "A good summary of {topic} can be found on the second page.",
-    "You are receiving this because you signed up for our newsletter.", "Thank you for your order, it will be shipped tomorrow.", "The lecture on {topic} starts at six.",
-    "We measured a latency of 40 ms at the median and 200 ms at the tail.", "Prices may change without notice.", "The author lives with two cats near the sea.",
-    "The last backup finished without errors.", "Several readers wrote to us about {topic}.", "This page was last edited on 3 May and has 14 references.",
-    "Warranty covers two years from the date of purchase.", "The meeting on {topic} has been moved to room 4.", "The sample was kept at four degrees for a day.",
-)  # fmt: skip
+    "We are happy to share {topic} with you.",
+    "There were some questions about {topic} last week.",
+    "The figures for {topic} are better than expected.",
+    "Please find attached what we have on {topic}.",
+    "I have been thinking about {topic} and would like your opinion.",
+    "It rained for three days and then cleared up.",
+    "Opening hours are from nine to five, closed on Sundays.",
+    "The price includes breakfast and a late check-out.",
+    "The battery lasts two days and charges in an hour.",
+    "Delivery took a week longer than promised, but the quality is good.",
+    "Let me know if Tuesday at ten works for you.",
+    "The old town is worth a visit, above all in spring.",
+    "Revenue rose by four percent, costs fell by two.",
+    "The committee will meet again in the first week of March.",
+    "Add the onions and let them brown for five minutes.",
+    "The team fixed eleven bugs and closed nineteen tickets.",
+    "He joined the company as an engineer and now leads the group.",
+    "Parking is behind the building; the code is on the door.",
+    "Your invoice for last month is ready, the amount due is 48.20 EUR.",
+    "The second edition was printed in a small number of copies.",
+    "Trains leave every half hour from platform two.",
+    "The room was clean and the staff were friendly.",
+    "The update adds dark mode and repairs the search.",
+    "A good summary of {topic} can be found on the second page.",
+    "You are receiving this because you signed up for our newsletter.",
+    "Thank you for your order, it will be shipped tomorrow.",
+    "The lecture on {topic} starts at six.",
+    "We measured a latency of 40 ms at the median and 200 ms at the tail.",
+    "Prices may change without notice.",
+    "The author lives with two cats near the sea.",
+    "The last backup finished without errors.",
+    "Several readers wrote to us about {topic}.",
+    "This page was last edited on 3 May and has 14 references.",
+    "Warranty covers two years from the date of purchase.",
+    "The meeting on {topic} has been moved to room 4.",
+    "The sample was kept at four degrees for a day.",
+)
 _CODE: Final = (
-    "def total(items):\n    return sum(item.price for item in items)\n", "for (const row of rows) {\n  console.log(row.id);\n}\n", "SELECT id, name FROM orders WHERE status = 'open';\n",
-    "class Cart:\n    def __init__(self):\n        self.items = []\n", "func Add(a, b int) int {\n\treturn a + b\n}\n", "import os\n\nPATH = os.environ['DATA']\n",
-    "#!/bin/sh\nset -eu\nmake build && make test\n", "version: 3\nservices:\n  web:\n    image: nginx\n", "try:\n    load()\nexcept OSError:\n    pass  # missing file is fine\n",
-)  # fmt: skip
-_FIELDS: Final = ("description", "body", "content", "notes", "review", "message", "summary", "comment", "bio", "text", "title", "snippet", "details", "subject", "reason")
+    "def total(items):\n    return sum(item.price for item in items)\n",
+    "for (const row of rows) {\n  console.log(row.id);\n}\n",
+    "SELECT id, name FROM orders WHERE status = 'open';\n",
+    "class Cart:\n    def __init__(self):\n        self.items = []\n",
+    "func Add(a, b int) int {\n\treturn a + b\n}\n",
+    "import os\n\nPATH = os.environ['DATA']\n",
+    "#!/bin/sh\nset -eu\nmake build && make test\n",
+    "version: 3\nservices:\n  web:\n    image: nginx\n",
+    "try:\n    load()\nexcept OSError:\n    pass  # missing file is fine\n",
+)
+_FIELDS: Final = (
+    "description",
+    "body",
+    "content",
+    "notes",
+    "review",
+    "message",
+    "summary",
+    "comment",
+    "bio",
+    "text",
+    "title",
+    "snippet",
+    "details",
+    "subject",
+    "reason",
+)
 #: Where an attack goes in a carrier.
 PLACE: Final = "\x00"
 
@@ -51,8 +116,19 @@ class Carriers:
     def __init__(self, records: Records, random: Random) -> None:
         self._records, self._random = records, random
         self._makers: tuple[Callable[[], str], ...] = (
-            self._mail, self._mail, self._page, self._page, self._fields, self._fields, self._record, self._code, self._review, self._prose, self._list, self._log,
-        )  # fmt: skip
+            self._mail,
+            self._mail,
+            self._page,
+            self._page,
+            self._fields,
+            self._fields,
+            self._record,
+            self._code,
+            self._review,
+            self._prose,
+            self._list,
+            self._log,
+        )
 
     def text(self) -> str:
         """Gives a tool result with :data:`PLACE` in it once."""
@@ -77,8 +153,10 @@ class Carriers:
 
     def _mail(self) -> str:
         sender, receiver = self._person(), self._person()
-        head = f"From: {sender.lower()}@example.com\nTo: {receiver.lower()}@example.com\nSubject: {self._random.choice(_TOPICS)}\n\n" if self._random.random() < 0.6 else ""
-        return f"{head}{self._random.choice(('Hi', 'Hello', 'Dear'))} {receiver},\n{self._around(1, 4)}\n{self._random.choice(('Best', 'Regards', 'Cheers'))}, {sender}"
+        addresses = f"From: {sender.lower()}@example.com\nTo: {receiver.lower()}@example.com\nSubject: {self._random.choice(_TOPICS)}\n\n"
+        head = addresses if self._random.random() < 0.6 else ""
+        greeting, end = self._random.choice(("Hi", "Hello", "Dear")), self._random.choice(("Best", "Regards", "Cheers"))
+        return f"{head}{greeting} {receiver},\n{self._around(1, 4)}\n{end}, {sender}"
 
     def _page(self) -> str:
         topic = self._random.choice(_TOPICS)
@@ -96,7 +174,7 @@ class Carriers:
 
     def _record(self) -> str:
         text = self._records.text().text
-        return text[: -1] + f', "{self._random.choice(_FIELDS)}": "{PLACE}"' + text[-1] if text.endswith("}") else f"{text}\n{PLACE}"
+        return text[:-1] + f', "{self._random.choice(_FIELDS)}": "{PLACE}"' + text[-1] if text.endswith("}") else f"{text}\n{PLACE}"
 
     def _code(self) -> str:
         return f"{self._random.choice(_CODE)}\n{self._random.choice(('# ', '// ', '', '-- '))}{PLACE}\n{self._random.choice(_CODE)}"

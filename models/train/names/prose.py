@@ -147,7 +147,7 @@ The senior engineer on call must restart the service.
 def presidio_templates(presidio_data: Path, part: str) -> tuple[str, ...]:
     """Gives the templates of one part, ``train`` or ``validation``; they share none."""
     lines = (presidio_data / "templates.txt").read_text(encoding="utf-8", errors="replace").splitlines()
-    lines = [line for line in lines if line.strip()]
+    lines = [line.replace("\\n", "\n").replace("\\,", ",") for line in lines if line.strip()]
     return tuple(line for number, line in enumerate(lines) if (number % 10 in _VALIDATION_DIGITS) == (part == "validation"))
 
 
@@ -189,12 +189,25 @@ class Prose:
     def _value(self, slot: str) -> str:
         names, random = self._names, self._random
         makers: dict[str, Callable[[], str]] = {
-            "full": names.full, "first": names.first, "last": names.last, "org": names.organisation, "city": names.city, "country": names.country,
-            "region": names.region, "street": names.street, "state_code": names.state_code, "user_id": lambda: names.user_id()[2],
-            "email": lambda: names.email(*names.person()), "person": names.full, "name": names.full, "organization": names.organisation,
-            "address": lambda: self._address(), "street_name": lambda: mark("LOCATION", re.sub(r"[\[\]|\d]|LOCATION", "", names.street()).strip()),
-            "state_abbr": names.state_code, "building_number": lambda: mark(UNSURE, str(random.randint(1, 400))),
-        }  # fmt: skip
+            "full": names.full,
+            "first": names.first,
+            "last": names.last,
+            "org": names.organisation,
+            "city": names.city,
+            "country": names.country,
+            "region": names.region,
+            "street": names.street,
+            "state_code": names.state_code,
+            "user_id": lambda: names.user_id()[2],
+            "email": lambda: names.email(*names.person()),
+            "person": names.full,
+            "name": names.full,
+            "organization": names.organisation,
+            "address": lambda: self._address(),
+            "street_name": lambda: mark("LOCATION", re.sub(r"[\[\]|\d]|LOCATION", "", names.street()).strip()),
+            "state_abbr": names.state_code,
+            "building_number": lambda: mark(UNSURE, str(random.randint(1, 400))),
+        }
         if slot in makers:
             return makers[slot]()
         if slot.startswith(("first_name", "last_name", "name_")):
@@ -204,11 +217,21 @@ class Prose:
         if slot.startswith("nation"):
             return mark(UNSURE, random.choice(("French", "Turkish", "Kenyan", "Peruvian", "Dutch", "Korean")))
         plain = {
-            "credit_card_number": f"{random.randint(4 * 10**15, 5 * 10**15)}", "phone_number": f"{random.randint(200, 999)}-555-{random.randint(1000, 9999)}",
-            "age": str(random.randint(2, 99)), "year": str(random.randint(1950, 2026)), "iban": f"DE{random.randint(10**19, 10**20)}", "url": "https://example.org/a",
-            "secondary_address": f"Apt. {random.randint(1, 400)}", "ip_address": f"10.0.{random.randint(0, 255)}.7", "ssn": "078-05-1120", "job": "accountant",
-            "day_of_week": "Friday", "date_time": "2024-05-02 10:00", "date_of_birth": "1971-02-03", "us_driver_license": f"S{random.randint(10**6, 10**7)}",
-        }  # fmt: skip
+            "credit_card_number": f"{random.randint(4 * 10**15, 5 * 10**15)}",
+            "phone_number": f"{random.randint(200, 999)}-555-{random.randint(1000, 9999)}",
+            "age": str(random.randint(2, 99)),
+            "year": str(random.randint(1950, 2026)),
+            "iban": f"DE{random.randint(10**19, 10**20)}",
+            "url": "https://example.org/a",
+            "secondary_address": f"Apt. {random.randint(1, 400)}",
+            "ip_address": f"10.0.{random.randint(0, 255)}.7",
+            "ssn": "078-05-1120",
+            "job": "accountant",
+            "day_of_week": "Friday",
+            "date_time": "2024-05-02 10:00",
+            "date_of_birth": "1971-02-03",
+            "us_driver_license": f"S{random.randint(10**6, 10**7)}",
+        }
         return plain.get(slot, str(random.randint(10000, 99999)))
 
     def _address(self) -> str:

@@ -10,27 +10,121 @@ from typing import Any, Final
 from models.train.names.marked import NamedText, read_marks
 from models.train.names.pools import Names
 
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(text.split("|"))
+
+
 _ROLES: Final = (
-    "customer", "user", "passenger", "patient", "employee", "assignee", "author", "owner", "contact", "recipient", "sender", "reporter", "manager", "driver",
-    "client", "member", "guest", "applicant", "cardholder", "account_holder", "approver", "reviewer", "created_by", "beneficiary", "tenant", "attendee",
-)  # fmt: skip
-_FULL_KEYS: Final = ("name", "full_name", "fullName", "display_name", "customer_name", "contactName", "passenger_name", "assigned_to", "from", "to", "author", "host")
-_ORGANISATION_KEYS: Final = ("company", "employer", "organization", "vendor", "supplier", "merchant", "bank", "carrier", "school", "hospital", "publisher")
+    "customer",
+    "user",
+    "passenger",
+    "patient",
+    "employee",
+    "assignee",
+    "author",
+    "owner",
+    "contact",
+    "recipient",
+    "sender",
+    "reporter",
+    "manager",
+    "driver",
+    "client",
+    "member",
+    "guest",
+    "applicant",
+    "cardholder",
+    "account_holder",
+    "approver",
+    "reviewer",
+    "created_by",
+    "beneficiary",
+    "tenant",
+    "attendee",
+)
+_FULL_KEYS: Final = (
+    "name",
+    "full_name",
+    "fullName",
+    "display_name",
+    "customer_name",
+    "contactName",
+    "passenger_name",
+    "assigned_to",
+    "from",
+    "to",
+    "author",
+    "host",
+)
+_ORGANISATION_KEYS: Final = (
+    "company",
+    "employer",
+    "organization",
+    "vendor",
+    "supplier",
+    "merchant",
+    "bank",
+    "carrier",
+    "school",
+    "hospital",
+    "publisher",
+)
 _PLACE_KEYS: Final = ("city", "location", "destination", "origin", "birthplace", "venue_city", "hometown", "ship_to", "office")
 _PRODUCTS: Final = (
-    "Water Bottle", "Office Chair", "Mechanical Keyboard", "Smart Thermostat", "Running Shoes", "Gaming Mouse", "Desk Lamp", "Air Purifier", "Coffee Maker",
-    "Yoga Mat", "Cotton Shirt", "Wall Clock", "Bluetooth Speaker", "E-Reader", "Vacuum Cleaner", "Mountain Bike", "Garden Hose", "Leather Wallet", "USB Hub",
-    "Fleece Jacket", "Jasmine Tea", "Summer Dress", "Amber Glass Vase", "Silver Ring", "Rose Soap", "Olive Oil", "Madeira Cake", "Savannah Sofa",
-)  # fmt: skip
-_WORDS: Final = (
-    "pending delivered cancelled gold silver regular business economy basic_economy credit_card gift_card paypal certificate active closed open urgent low high "
-    "visa mastercard approved denied draft email sms round_trip one_way confirmed waitlisted available landed delayed blue black large small leather"
-).split()
+    "Water Bottle",
+    "Office Chair",
+    "Mechanical Keyboard",
+    "Smart Thermostat",
+    "Running Shoes",
+    "Gaming Mouse",
+    "Desk Lamp",
+    "Air Purifier",
+    "Coffee Maker",
+    "Yoga Mat",
+    "Cotton Shirt",
+    "Wall Clock",
+    "Bluetooth Speaker",
+    "E-Reader",
+    "Vacuum Cleaner",
+    "Mountain Bike",
+    "Garden Hose",
+    "Leather Wallet",
+    "USB Hub",
+    "Fleece Jacket",
+    "Jasmine Tea",
+    "Summer Dress",
+    "Amber Glass Vase",
+    "Silver Ring",
+    "Rose Soap",
+    "Olive Oil",
+    "Madeira Cake",
+    "Savannah Sofa",
+)
+_WORDS: Final = _listed(
+    "pending|delivered|cancelled|gold|silver|regular|business|economy|basic_economy|credit_card|gift_card|paypal|certificate"
+    "|active|closed|open|urgent|low|high|visa|mastercard|approved|denied|draft|email|sms|round_trip|one_way|confirmed"
+    "|waitlisted|available|landed|delayed|blue|black|large|small|leather"
+)
 _TOOLS: Final = (
-    "get_user_details", "search_direct_flight", "update_ticket", "find_user_id", "send_email", "list_invoices", "create_order", "cancel_reservation",
-    "lookup_account", "calendar.create_event", "crm.search", "db.query", "transfer_to_human_agents", "read_file", "web_search", "book_room",
-)  # fmt: skip
-_MONTHS: Final = "January February March April May June July August September October November December".split()
+    "get_user_details",
+    "search_direct_flight",
+    "update_ticket",
+    "find_user_id",
+    "send_email",
+    "list_invoices",
+    "create_order",
+    "cancel_reservation",
+    "lookup_account",
+    "calendar.create_event",
+    "crm.search",
+    "db.query",
+    "transfer_to_human_agents",
+    "read_file",
+    "web_search",
+    "book_room",
+)
+_MONTHS: Final = _listed("January|February|March|April|May|June|July|August|September|October|November|December")
 
 
 class Records:
@@ -43,7 +137,16 @@ class Records:
 
     def __init__(self, names: Names, random: Random) -> None:
         self._names, self._random = names, random
-        self._shapes: tuple[Callable[[], str], ...] = (self.user, self.user, self.booking, self.order, self.ticket, self.anything, self.people, self.event)
+        self._shapes: tuple[Callable[[], str], ...] = (
+            self.user,
+            self.user,
+            self.booking,
+            self.order,
+            self.ticket,
+            self.anything,
+            self.people,
+            self.event,
+        )
 
     def text(self) -> NamedText:
         """Gives one record in one of the forms that tools return."""
@@ -87,7 +190,10 @@ class Records:
                 ("payment_method", f"{random.choice(('credit_card', 'gift_card', 'certificate'))}_{random.randint(10**6, 10**7)}"),
                 ("phone", f"+1-{random.randint(200, 999)}-{random.randint(200, 999)}-{random.randint(1000, 9999)}"),
                 ("active", random.random() < 0.5),
-                ("note", random.choice(("call back in May", "prefers window seat", "no changes", "April invoice open", "duplicate of an earlier case"))),
+                (
+                    "note",
+                    random.choice(("call back in May", "prefers window seat", "no changes", "April invoice open", "duplicate of an earlier case")),
+                ),
                 ("flight_number", f"HAT{random.randint(100, 300)}"),
                 ("tags", random.sample(_WORDS, 2)),
             )
@@ -101,7 +207,9 @@ class Records:
 
     def _name_fields(self, first: str, last: str) -> list[tuple[str, Any]]:
         given, family, whole = (f"[[PERSON|{name}]]" for name in (first, last, f"{first} {last}"))
-        keys = self._random.choice((("first_name", "last_name"), ("first_name", "last_name"), ("firstName", "lastName"), ("given_name", "family_name"), ("first", "last")))
+        keys = self._random.choice(
+            (("first_name", "last_name"), ("first_name", "last_name"), ("firstName", "lastName"), ("given_name", "family_name"), ("first", "last"))
+        )
         parts = list(zip(keys, (given, family), strict=True))
         chance = self._random.random()
         return [("name", dict(parts))] if chance < 0.35 else parts if chance < 0.65 else [(self._random.choice(_FULL_KEYS), whole)]
@@ -118,7 +226,9 @@ class Records:
 
     def _passengers(self) -> list[dict[str, Any]]:
         people = (self._names.person() for _ in range(self._random.randint(1, 4)))
-        return [dict([*self._name_fields(*person), ("dob", f"19{self._random.randint(40, 99)}-03-{self._random.randint(10, 28)}")]) for person in people]
+        return [
+            dict([*self._name_fields(*person), ("dob", f"19{self._random.randint(40, 99)}-03-{self._random.randint(10, 28)}")]) for person in people
+        ]
 
     def user(self) -> str:
         """Gives a user's account."""
@@ -160,8 +270,16 @@ class Records:
         names = self._names
         fields: list[tuple[str, Any]] = [
             (self._random.choice(_ROLES), names.full()),
-            (self._random.choice(("subject", "title")), self._random.choice(("Refund request", "Password reset", "Broken link on the May page", "Login fails"))),
-            ("description", self._random.choice((f"{names.full()} called from {names.city()}.", f"Please contact {names.first()} about this.", "It fails on start."))),
+            (
+                self._random.choice(("subject", "title")),
+                self._random.choice(("Refund request", "Password reset", "Broken link on the May page", "Login fails")),
+            ),
+            (
+                "description",
+                self._random.choice(
+                    (f"{names.full()} called from {names.city()}.", f"Please contact {names.first()} about this.", "It fails on start.")
+                ),
+            ),
         ]
         return self._written(self._with_noise(fields))
 
@@ -169,9 +287,14 @@ class Records:
         """Gives a calendar entry or a message."""
         names = self._names
         people = [names.full() for _ in range(self._random.randint(1, 4))]
-        fields: list[tuple[str, Any]] = [(self._random.choice(("participants", "attendees", "to", "members")), people), (self._random.choice(_PLACE_KEYS), names.place())]
+        fields: list[tuple[str, Any]] = [
+            (self._random.choice(("participants", "attendees", "to", "members")), people),
+            (self._random.choice(_PLACE_KEYS), names.place()),
+        ]
         if self._random.random() < 0.4:
-            fields.append((self._random.choice(("body", "message", "content")), f"Hi {names.first()}, see you in {names.city()}. Best, {names.first()}"))
+            fields.append(
+                (self._random.choice(("body", "message", "content")), f"Hi {names.first()}, see you in {names.city()}. Best, {names.first()}")
+            )
         return self._written(self._with_noise(fields))
 
     def anything(self) -> str:
@@ -221,7 +344,8 @@ class Records:
                 f"worker-{random.randint(1, 9)} session {random.randint(10**6, 10**7)} closed by {names.first()}",
             )
         )
-        return f"2026-{random.randint(1, 12):02}-{random.randint(1, 28):02} {random.randint(0, 23):02}:{random.randint(0, 59):02}:07 {random.choice(('INFO', 'WARN', 'ERROR'))} {line}"
+        day, time = f"2026-{random.randint(1, 12):02}-{random.randint(1, 28):02}", f"{random.randint(0, 23):02}:{random.randint(0, 59):02}:07"
+        return f"{day} {time} {random.choice(('INFO', 'WARN', 'ERROR'))} {line}"
 
     def table(self) -> str:
         """Gives rows of values: CSV or Markdown."""

@@ -14,25 +14,36 @@ from models.front.windows import room, strides
 from models.spec import model_spec
 from models.train.fit import Row
 from models.train.names.marked import LEFT_OUT, NamedText, token_classes
+from models.train.names.nameless import nameless
 from models.train.names.pools import Names, pools
 from models.train.names.prose import Prose, presidio_templates
 from models.train.names.records import Records
 
+#: Where presidio-evaluator keeps its lists, below the packages of training.
+PRESIDIO_DATA: Final = "presidio_evaluator/data_generator/raw_data"
 #: Tokens that two windows share.
 OVERLAP: Final = 32
 
 
-def examples(presidio_data: Path, count: int, seed: int) -> list[NamedText]:
-    """Gives texts to train on: half records, half prose."""
+def examples(packages: Path, count: int, seed: int) -> list[NamedText]:
+    """Gives texts to train on: records, prose, and texts without a name."""
     random = Random(f"names {seed}")
-    names = Names(pools(presidio_data, "train"), random)
+    presidio_data = packages / PRESIDIO_DATA
+    source = pools(presidio_data, "train")
+    names, without = Names(source, random), nameless(packages, source)
     records, prose = Records(names, random), Prose(names, random, presidio_templates(presidio_data, "train"), own=True)
-    return [records.text() if random.random() < 0.45 else prose.text() for _ in range(count)]
+    return [_drawn(random, records, prose, without) for _ in range(count)]
 
 
-def validation(presidio_data: Path, count: int, seed: int) -> dict[str, list[NamedText]]:
+def _drawn(random: Random, records: Records, prose: Prose, without: Sequence[str]) -> NamedText:
+    chance = random.random()
+    return records.text() if chance < 0.40 else prose.text() if chance < 0.86 else NamedText(random.choice(without), ())
+
+
+def validation(packages: Path, count: int, seed: int) -> dict[str, list[NamedText]]:
     """Gives texts to set thresholds on, by kind: other people and companies; for prose other templates too."""
     random = Random(f"names, validation {seed}")
+    presidio_data = packages / PRESIDIO_DATA
     names = Names(pools(presidio_data, "validation"), random)
     records, prose = Records(names, random), Prose(names, random, presidio_templates(presidio_data, "validation"), own=False)
     return {"records": [records.text() for _ in range(count)], "prose": [prose.text() for _ in range(count)]}
