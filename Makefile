@@ -9,7 +9,7 @@ ALONE := encoder train-data train-test
 LOCKS := core dev $(filter-out core dev $(ALONE),$(basename $(notdir $(wildcard requirements/*.in))))
 UV_COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock"
 
-.PHONY: help setup demo test test-all bench bench-full lint format lock
+.PHONY: help setup demo test test-all bench bench-full models-report lint format lock
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -43,6 +43,10 @@ bench-full: setup ## measure in long runs (about two hours, on a quiet machine);
 	$(BIN)/headrace models build --target cpu
 	$(BIN)/python -m benchmarks.triton
 	$(BIN)/python -m benchmarks.report
+
+models-report: setup ## measure the committed weights of the models on sources kept for tests (about ten minutes); writes docs/models-training.md
+	$(BIN)/python -c 'import pathlib, models.train.environment as e; e.make(pathlib.Path.cwd(), print, with_tests=True)'
+	.headrace/train/env/bin/python -m models.train evaluate
 
 lint: setup ## check style, format, types and the direction of imports
 	$(BIN)/ruff check .

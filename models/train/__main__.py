@@ -22,6 +22,8 @@ WEIGHTS: Final = ROOT / "models" / "weights"
 #: The recorded airline runs, which tests have too.
 RECORDED: Final = ROOT / "tests" / "external" / "tau_bench_airline"
 RESULTS: Final = ROOT / "benchmarks" / "results" / "models.json"
+#: Where the tables of measures stand.
+PAGE: Final = ROOT / "docs" / "models-training.md"
 _TOLD_EVERY_STEPS: Final = 10
 
 
@@ -68,6 +70,7 @@ def _tell(progress: Progress) -> None:
 
 def _evaluate(models: list[str], weights: Path, output: Path) -> None:
     from models.train.evaluate import evaluate_guard, evaluate_tagger, merged_into
+    from models.train.report import write_tables
 
     base, tests = Base.installed(), home(ROOT) / TEST
     for model in models:
@@ -79,6 +82,7 @@ def _evaluate(models: list[str], weights: Path, output: Path) -> None:
             tagger = Tagger(base, trained.arrays, scale)
             facts = evaluate_tagger(tagger, trained, tests, RECORDED, lambda line: print(line, file=sys.stderr, flush=True))
         merged_into(output, model, {"weights": dict(trained.notes), "thresholds": dict(trained.thresholds), **facts})
+    write_tables(output, PAGE)
     print(output)
 
 

