@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 from presidio_analyzer.recognizer_registry import RecognizerRegistry
+from safetensors import safe_open
 
 from governance.data_classes import DataClass, Handling
 from governance.parse import default_policy, parse_policy
-from governance.policy import NAME_ENTITIES, PATTERN_ENTITIES, SCORE_LABELS, Outage, Policy, WhenDown, needs_raw
+from governance.policy import NAME_ENTITIES, PATTERN_ENTITIES, PPM, SCORE_LABELS, Outage, Policy, ScoresRule, WhenDown, needs_raw
 from models import spec
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_it_names_every_entity_that_presidio_finds_by_pattern() -> None:
@@ -86,6 +91,15 @@ def test_untrusted_text_is_always_scored_and_names_are_never_done_without_in_sil
     always = {(kind, column) for choice in models.guard.always for kind in choice.kinds for column in choice.columns}
     assert {("agent", "input"), ("tool", "output")} <= always
     assert models.pii_tagger.outage.reaction is WhenDown.PAUSE
+
+
+def test_its_thresholds_are_those_of_the_weights_that_come_with_headrace() -> None:
+    with safe_open(ROOT / "models/weights/guard.safetensors", "numpy") as weights:
+        thresholds = json.loads(weights.metadata()["thresholds"])
+    rules = {rule.label: rule.threshold_ppm / PPM for rule in default_policy().rules if isinstance(rule, ScoresRule)}
+    assert rules.keys() == thresholds.keys()
+    for label, threshold in thresholds.items():
+        assert abs(rules[label] - threshold) <= 0.01, f"{label}: set it in governance/policies/default.yaml, and raise the version"
 
 
 def test_a_policy_travels_between_processes() -> None:
