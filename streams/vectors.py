@@ -46,6 +46,10 @@ def vector_sink(config: Config, policy: Policy, embed: Embed | None) -> QdrantSi
         return None
     if embed is None:
         raise ConfigError("qdrant: vectors are made by the model server, and the section models is absent; add it, or remove qdrant")
+    return QdrantSink(backend_of(qdrant), embed, text_rule(qdrant, policy), config.sink.deadline_ms / 1000)
+
+
+def text_rule(qdrant: QdrantConfig, policy: Policy) -> TextRule:
+    """Gives which texts become vectors, and what must not be left in them."""
     masked = frozenset(entity for entity, handling in policy.pii.entities if handling is not Handling.KEEP)
-    rule = TextRule(qdrant.texts, qdrant.text_chars_min, qdrant.text_chars_max, masked)
-    return QdrantSink(backend_of(qdrant), embed, rule, config.sink.deadline_ms / 1000)
+    return TextRule(qdrant.texts, qdrant.text_chars_min, qdrant.text_chars_max, masked)

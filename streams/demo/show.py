@@ -15,20 +15,23 @@ from typing import Final
 import psycopg
 from rich.console import Console
 
-from operators.contract import BatchStep
+from models.results import TextModels
 from schemas.errors import FatalError
 from schemas.topics import INPUTS, OUTPUTS
 from sinks.migrate import migrate
+from sinks.vectors import Where
 from streams.cli.engine import EngineThread, signals_stop
-from streams.config import Config, load_hash_key
+from streams.cli.search import table_of
+from streams.config import Config
+from streams.demo.model_results import flagged, model_checks, read_events, stored
+from streams.demo.models import ModelsChoice, model_server, models_wanted
 from streams.demo.results import Check, checks, read_topic, slowest_agents, table_count, window_counts
 from streams.demo.sender import Sender
-from streams.demo.view import Moment, View
+from streams.demo.view import Moment, View, attacks_table
 from streams.embedded.choose import KafkaKind, choose_kafka
 from streams.embedded.postgres import PostgresServer
 from streams.fleet import Fleet
-from streams.front import front_processes
-from streams.front_child import FrontRecipe
+from streams.inference import open_models
 from streams.pipeline import build_topology
 from streams.policy_file import PolicyFile, load_policy
 from streams.publish import Publisher
@@ -36,8 +39,9 @@ from streams.registry import open_registry
 from streams.run import run_pipeline
 from streams.stop import Stop
 from streams.summary import RunSummary
-from streams.telemetry import Telemetry
+from streams.telemetry import Telemetry, Totals
 from streams.topic_setup import OUTPUT_SETTINGS
+from streams.vectors import backend_of, require_qdrant, text_rule, vector_sink
 
 _INPUT_PARTITIONS: Final = 2
 _IDLE_MS: Final = 1_500
@@ -45,6 +49,11 @@ _LOOK_EVERY_S: Final = 0.25
 _START_DEADLINE_S: Final = 60.0
 _DRAIN_DEADLINE_S: Final = 120.0
 _LEAVE_S: Final = 15.0
+_RATE: Final = 500.0
+#: What two cores keep up with beside Kafka and PostgreSQL.
+_RATE_WITH_MODELS: Final = 20.0
+_SHOWN: Final = 3
+_QUESTION: Final = "the customer wants to send something back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +62,34 @@ class DemoOptions:
 
     Attributes:
         seconds: How long the fleet sends; None until Ctrl-C.
-        rate: Records a second.
+        rate: Records a second; None for what fits: fewer with models, which take about 10 ms of CPU time a text.
         agents: Agents in the fleet.
         seed: Seed of the fleet.
         kafka: Which Kafka.
+        models: Whether with models.
     """
 
     seconds: float | None
-    rate: float
+    rate: float | None
     agents: int
     seed: int
     kafka: KafkaKind
+    models: ModelsChoice
 
 
-def demo_config(bootstrap: str, dsn: str, recovery: Path) -> Config:
-    """Gives the configuration of the demo: the defaults, on the embedded parts, with quick idle marks and a key of its own."""
+def demo_config(bootstrap: str, dsn: str, recovery: Path, models: str | None = None) -> Config:
+    """Gives the configuration of the demo: the defaults, on the embedded parts, with quick idle marks and a key of its own.
+
+    Args:
+        bootstrap: The Kafka.
+        dsn: The PostgreSQL.
+        recovery: Folder for the state; the vector store lies beside it.
+        models: host:port of Triton; None for no models and no vectors.
+    """
+    inference = {} if models is None else {"models": {"url": models}, "qdrant": {"type": "edge", "path": recovery.with_name("vectors")}}
     return Config.model_validate(
         {
+            **inference,
             "pipeline": {"name": "demo"},
             "kafka": {"bootstrap": bootstrap},
             "source": {"idle_ms": _IDLE_MS},
@@ -88,6 +108,10 @@ def show_demo(options: DemoOptions, console: Console) -> list[Check]:
         FatalError: The pipeline stopped, or did not finish in time.
     """
     say = console.print
+
+    def tell(line: str) -> None:
+        say(line, soft_wrap=True, highlight=False, markup=False)
+
     with ExitStack() as stack:
         chosen = choose_kafka(wanted=options.kafka, tell=say)
         if chosen.warning is not None:
@@ -96,16 +120,19 @@ def show_demo(options: DemoOptions, console: Console) -> list[Check]:
         kafka = stack.enter_context(chosen.kafka)
         postgres = stack.enter_context(PostgresServer(fsync=False))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-demo-")))
-        config = demo_config(kafka.bootstrap, postgres.dsn, folder / "recovery")
+        triton = stack.enter_context(model_server(tell)) if models_wanted(options.models, tell) else None
+        config = demo_config(kafka.bootstrap, postgres.dsn, folder / "recovery", triton)
         # By the embedded part itself: the mock knows no other way.
         kafka.create_topics(dict.fromkeys(INPUTS, _INPUT_PARTITIONS))
         kafka.create_topics(dict.fromkeys(OUTPUTS, config.require_kafka().output_partitions), OUTPUT_SETTINGS)
         migrate(postgres.dsn)
+        if config.qdrant is not None:
+            backend_of(config.qdrant).prepare(_START_DEADLINE_S)
         database = stack.enter_context(psycopg.connect(postgres.dsn, autocommit=True))
         say("starting the pipeline ...")
-        telemetry, policy = Telemetry(), load_policy(None)
-        front = stack.enter_context(front_processes(FrontRecipe(config, policy.policy, load_hash_key(config)), telemetry))
-        stage = _Stage(config, options, console, database, policy, front, telemetry)
+        policy, telemetry = load_policy(None), Telemetry()
+        models = stack.enter_context(open_models(config, policy.policy, telemetry))
+        stage = _Stage(config, options, console, database, policy, models, telemetry)
         stack.callback(stage.leave)
         return stage.play(real=chosen.kind is KafkaKind.REAL)
 
@@ -120,17 +147,20 @@ class _Stage:
         console: Console,
         database: psycopg.Connection,
         policy: PolicyFile,
-        front: tuple[BatchStep, ...] | None,
+        models: TextModels | None,
         telemetry: Telemetry,
     ) -> None:
         self._config, self._options, self._console = config, options, console
-        self._asked, self._database = Stop(), database
-        self._telemetry = telemetry
+        self._asked, self._database, self._policy = Stop(), database, policy.policy
+        self._models, self._telemetry = models, telemetry
         self._engine_stop = Stop()
         registry = open_registry(config)
-        topology = build_topology(config, policy.policy, load_hash_key(config), registry, front)
+        key = config.privacy.hash_key
+        assert key is not None
+        topology = build_topology(config, policy.policy, key.get_secret_value().encode(), registry, models)
+        vectors = vector_sink(config, policy.policy, None if models is None else models.embed)
         self._engine: EngineThread[RunSummary] = EngineThread(
-            lambda: run_pipeline(topology, policy.policy.digest, policy.text, registry, config, self._telemetry, self._engine_stop)
+            lambda: run_pipeline(topology, policy.policy.digest, policy.text, registry, config, telemetry, self._engine_stop, vectors=vectors)
         )
 
     def play(self, real: bool) -> list[Check]:
@@ -140,7 +170,8 @@ class _Stage:
             view = stack.enter_context(View(self._console))
             if not self._await(_START_DEADLINE_S, lambda: self._telemetry.source_assigned, lambda: None):
                 raise FatalError(f"the pipeline did not begin to read within {_START_DEADLINE_S:.0f} s; see the lines above")
-            fleet = Fleet(options.seed, options.agents, options.rate, int(time.time() * 1_000))
+            rate = options.rate or (_RATE if self._models is None else _RATE_WITH_MODELS)
+            fleet = Fleet(options.seed, options.agents, rate, int(time.time() * 1_000))
             records = fleet.records()
             if options.seconds is not None:
                 until_ms = options.seconds * 1_000
@@ -167,7 +198,25 @@ class _Stage:
             self._engine_stop.request()
             self._engine.result()
         enriched = read_topic(kafka.client_settings(), "enriched_events", kafka.output_partitions) if real else None
-        return list(checks(sender.book, self._telemetry.snapshot(), window_counts(self._database), enriched, table_count(self._database, "dead")))
+        totals = self._telemetry.snapshot()
+        found = list(checks(sender.book, totals, window_counts(self._database), enriched, table_count(self._database, "dead")))
+        return found + (self._of_models(totals, real) if self._models is not None else [])
+
+    def _of_models(self, totals: Totals, real: bool) -> list[Check]:
+        """Shows what the models did, and gives their numbers beside what they must be."""
+        kafka, qdrant = self._config.require_kafka(), require_qdrant(self._config)
+        assert self._models is not None
+        events = read_events(kafka.client_settings(), kafka.output_partitions) if real else None
+        store = backend_of(qdrant).open(_START_DEADLINE_S)
+        try:
+            if events is not None:
+                self._console.print(attacks_table(flagged(events, _SHOWN)))
+            vector = self._models.embed([_QUESTION], _START_DEADLINE_S)[0].tolist()
+            self._console.print(f"steps near {_QUESTION!r}:", highlight=False)
+            self._console.print(table_of(store.similar(vector, Where(), _SHOWN, _START_DEADLINE_S)))
+            return list(model_checks(totals, stored(store, events, text_rule(qdrant, self._policy))))
+        finally:
+            store.close()
 
     def leave(self) -> None:
         """Lets the pipeline end before Kafka and PostgreSQL do, also where the demo was cut short."""

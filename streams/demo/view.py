@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from streams.demo.results import AgentLine
 from streams.telemetry import Totals
@@ -100,6 +102,7 @@ def _drawn(moment: Moment, rate: float) -> RenderableType:
         "rules hit": _listed(totals.each("rule_hits_total", "rule")),
         "dead letters": _listed(totals.each("dead_letters_total", "code")),
         "duplicates": f"{totals.by('filtered_total')}, late events {totals.by('late_events_total')}",
+        **_of_models(totals),
         "written": _listed({f"{s} {t}": n for (s, t, r), n in _whole(totals).items() if r == "written"}),
     }
     for name, value in rows.items():
@@ -113,6 +116,31 @@ def _drawn(moment: Moment, rate: float) -> RenderableType:
     if moment.seconds is not None:
         parts.append(ProgressBar(total=moment.seconds, completed=min(moment.elapsed_s, moment.seconds), width=60))
     return Group(*parts)
+
+
+def _of_models(totals: Totals) -> dict[str, str]:
+    """Gives the rows about models, none where no model was asked."""
+    answered, remembered = _texts(totals, "ok"), _texts(totals, "cached")
+    texts = {model: f"{count} + {remembered[model]} remembered" for model, count in answered.items()}
+    scores = {rule: hits for rule, hits in totals.each("rule_hits_total", "rule").items() if rule.startswith("scores.")}
+    return {"texts": ", ".join(f"{m} {n}" for m, n in texts.items()), "judged by scores": _listed(scores)} if texts else {}
+
+
+def _texts(totals: Totals, answer: str) -> dict[str, int]:
+    return {model: totals.by("model_texts_total", model=model, answer=answer) for model in totals.each("model_texts_total", "model")}
+
+
+def attacks_table(events: Sequence[Mapping[str, Any]]) -> Table:
+    """Gives events with what a model thought of them and what policy made of it."""
+    table = Table(title="most like an attack, by the model", title_justify="left")
+    for heading in ("agent", "kind", "injection", "jailbreak", "hits", "verdict", "action", "names masked"):
+        table.add_column(heading, justify="right" if heading in ("injection", "jailbreak", "names masked") else "left")
+    for event in events:
+        scores = [f"{event[f'{label}_ppm'] / 1_000_000:.3f}" for label in ("injection", "jailbreak")]
+        names = str(event["masked"] or "").count('"PERSON"')
+        hits = ", ".join(event["hits"] or ())
+        table.add_row(*map(Text, (event["agent_id"], event["kind"], *scores, hits, event["verdict"], event["action"], str(names))))
+    return table
 
 
 def _whole(totals: Totals) -> dict[tuple[str, ...], int]:

@@ -34,7 +34,7 @@ def started(*arguments: str) -> subprocess.Popen[str]:
 
 
 def test_the_demo_on_a_real_broker_ends_with_all_numbers_right() -> None:
-    demo = started("--kafka", "real", "--seconds", "6", "--rate", "200")
+    demo = started("--kafka", "real", "--models", "off", "--seconds", "6", "--rate", "200")
     out, err = demo.communicate(timeout=START_DEADLINE_S)
     assert demo.returncode == 0, out + err
     for claim in ("records read = records sent", "events in windows", "enriched events in Kafka, read committed", "unmasked address"):
@@ -43,7 +43,7 @@ def test_the_demo_on_a_real_broker_ends_with_all_numbers_right() -> None:
 
 
 def test_ctrl_c_ends_the_demo_in_order_with_its_summary() -> None:
-    demo = started("--kafka", "mock", "--rate", "100")
+    demo = started("--kafka", "mock", "--models", "off", "--rate", "100")
     assert demo.stdout is not None
     said = ""
     until = time.monotonic() + START_DEADLINE_S
