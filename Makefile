@@ -31,6 +31,7 @@ bench: setup ## measure in short runs (about 15 minutes): end to end, peers, eac
 	$(BIN)/python -m benchmarks.profiler
 	$(BIN)/python -m benchmarks.peer_runs --quick
 	$(BIN)/python -m benchmarks.stages --quick
+	$(BIN)/python -m benchmarks.stage_models --quick
 	$(BIN)/headrace models build --target cpu --model embedder
 	$(BIN)/python -m benchmarks.triton --quick
 	$(BIN)/python -m benchmarks.report
@@ -40,6 +41,7 @@ bench-full: setup ## measure in long runs (about two hours, on a quiet machine);
 	$(BIN)/python -m benchmarks.profiler
 	$(BIN)/python -m benchmarks.peer_runs
 	$(BIN)/python -m benchmarks.stages
+	$(BIN)/python -m benchmarks.stage_models
 	$(BIN)/headrace models build --target cpu
 	$(BIN)/python -m benchmarks.triton
 	$(BIN)/python -m benchmarks.report

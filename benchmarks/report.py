@@ -26,6 +26,7 @@ ORDER: Final = (
     "end_to_end_memory",
     "peers",
     "stages",
+    "models",
     "triton_cost",
     "triton_stalls",
     "triton_shared_memory",
