@@ -87,7 +87,12 @@ class TritonModels:
         prepared: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, args=(prepared,), name="headrace-models", daemon=True)
         self._thread.start()
-        prepared.result()
+        try:
+            prepared.result()
+        except ConfigError:
+            self._thread.join()
+            self._loop.close()
+            raise
 
     def embed(self, texts: Sequence[str], deadline_s: float) -> NDArray[np.float32]:
         """Gives float32[texts, 384], each row of length 1."""
@@ -170,13 +175,10 @@ class TritonModels:
         self._loop.run_forever()
 
     def _prepare(self, prepared: Future[None]) -> None:
-        failure = None
         try:
             self._transport = self._make_transport()
-        except OSError as error:  # a PEM file that is not there
-            failure = ConfigError(f"models.tls: a file cannot be read ({error.strerror}); check models.tls.root, key and chain")
-        if failure is not None:
-            prepared.set_exception(failure)
+        except ConfigError as error:
+            prepared.set_exception(error)
             self._loop.stop()
             return
         for spec in MODELS:

@@ -55,10 +55,8 @@ class ModelControl:
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
-        tls = endpoint.tls
-        files = {} if tls is None else {"root_certificates": str(tls.root), "private_key": str(tls.key), "certificate_chain": str(tls.chain)}
         self._url = endpoint.url
-        self._client = triton.InferenceServerClient(endpoint.url, ssl=tls is not None, **files)
+        self._client = triton.InferenceServerClient(**endpoint.connection())
 
     def live(self) -> bool:
         """Whether the server answers at all."""

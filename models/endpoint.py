@@ -43,6 +43,21 @@ class Endpoint:
         """Whether a model that reads raw text may be asked here: on this machine, or over mTLS."""
         return self.tls is not None or self.same_host or _is_loopback(self.url.rpartition(":")[0])
 
+    def connection(self) -> dict[str, object]:
+        """Gives what tritonclient's constructors take for it.
+
+        Raises:
+            ConfigError: A PEM file cannot be read.
+        """
+        if self.tls is None:
+            return {"url": self.url, "ssl": False}
+        files = {"root_certificates": self.tls.root, "private_key": self.tls.key, "certificate_chain": self.tls.chain}
+        for path in files.values():
+            problem = _unreadable(path)
+            if problem is not None:
+                raise ConfigError(f"models.tls: {path} cannot be read ({problem}); check models.tls.root, key and chain")
+        return {"url": self.url, "ssl": True, **{name: str(path) for name, path in files.items()}}
+
     def require_raw(self, model: str) -> None:
         """Raises ConfigError where a model that reads raw text may not be asked."""
         if not self.may_carry_raw:
@@ -50,6 +65,14 @@ class Endpoint:
                 f"models: {model} reads raw text, so Triton must be on this machine or be reached over mTLS; {self.url} is neither. "
                 "Set models.tls, or models.same_host where it is a container of this machine"
             )
+
+
+def _unreadable(path: Path) -> str | None:
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 def _is_loopback(host: str) -> bool:

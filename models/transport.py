@@ -80,9 +80,8 @@ class GrpcTransport:
     """
 
     def __init__(self, endpoint: Endpoint, channels: int) -> None:
-        tls = endpoint.tls
-        files = {} if tls is None else {"root_certificates": str(tls.root), "private_key": str(tls.key), "certificate_chain": str(tls.chain)}
-        self._clients = [triton.InferenceServerClient(endpoint.url, ssl=tls is not None, channel_args=_CHANNEL, **files) for _ in range(channels)]
+        connection = endpoint.connection()
+        self._clients = [triton.InferenceServerClient(**connection, channel_args=_CHANNEL) for _ in range(channels)]
         self._under_way = [0] * channels
 
     async def infer(self, spec: ModelSpec, version: str, texts: Sequence[bytes], timeout_s: float) -> Answer:

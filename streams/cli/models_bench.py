@@ -45,7 +45,7 @@ def bench(
 
     home = repository or Path(".headrace/models") / target.value
     names = _names(home, model)
-    with _served(home, url, names) as endpoint, TritonModels(endpoint, ClientSettings(cache_bytes_max=0)) as models:
+    with _served(home, url) as endpoint, TritonModels(endpoint, ClientSettings(cache_bytes_max=0)) as models:
         for name in names:
             for line in _lines(models, home, name, target, runs, seconds):
                 print(line, flush=True)
@@ -118,7 +118,7 @@ def _newest(home: Path) -> Path:
 
 
 @contextmanager
-def _served(home: Path, url: str | None, names: list[str]) -> Iterator[Endpoint]:
+def _served(home: Path, url: str | None) -> Iterator[Endpoint]:
     from streams.embedded.triton import TritonServer
     from streams.model_client import named_endpoint
 
@@ -126,5 +126,6 @@ def _served(home: Path, url: str | None, names: list[str]) -> Iterator[Endpoint]
     if endpoint is not None:
         yield endpoint
     else:
-        with TritonServer(home, models=names, tell=tell) as server:
+        # A front may ask another model of the repository (a plan of its encoder): all of them are loaded.
+        with TritonServer(home, tell=tell) as server:
             yield server.endpoint
