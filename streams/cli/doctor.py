@@ -66,11 +66,13 @@ def examine(path: Path | None) -> Iterator[Finding]:
     """Gives all findings."""
     from streams.embedded.kafka import missing_for_kafka
     from streams.embedded.postgres_install import missing_for_postgres
+    from streams.embedded.triton_install import missing_for_triton
 
     yield _python()
     yield from _packages()
     yield from _part("embedded Kafka", missing_for_kafka, Mark.ADVICE, " (the demo then uses a mock, which shows nothing about delivery)")
     yield from _part("embedded PostgreSQL", missing_for_postgres, Mark.ADVICE, " (the demo needs it)")
+    yield from _part("embedded Triton", missing_for_triton, Mark.ADVICE, " (`headrace models serve` needs it)")
     try:
         found = load_config(path)
     except ConfigError as error:
