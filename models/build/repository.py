@@ -125,7 +125,7 @@ def _build_model(order: Order, spec: ModelSpec, base: Base, tuned: Tuned | None,
             tell(f"{spec.name}: comparing {name} with FP32 over {order.evaluation_count} texts")
             reference, variant = (_front(scratch, spec, tuned, tokenizer, each) for each in (FP32.name, name))
             accuracy[name] = compare(spec.name, reference, variant, order.evaluation_count)
-            _refuse_leaks(spec.name, name, accuracy[name])
+            refuse_leaks(spec.name, name, accuracy[name])
         kept = {MODEL_FILE: order.precision} if order.target == "cpu" else {f"{name}.onnx": name for name in variants}
         for file, name in kept.items():
             shutil.copy(graphs[name], folder / file)
@@ -137,8 +137,12 @@ def _build_model(order: Order, spec: ModelSpec, base: Base, tuned: Tuned | None,
     return Built(spec.name, home / str(order.version), order.precision, manifest)
 
 
-def _refuse_leaks(model: str, variant: str, accuracy: Accuracy) -> None:
-    """Refuses a variant in which texts of one batch change one another's numbers."""
+def refuse_leaks(model: str, variant: str, accuracy: Accuracy) -> None:
+    """Refuses a variant in which texts of one batch change one another's numbers.
+
+    Raises:
+        FatalError: They do, by more than 1e-3.
+    """
     if accuracy[ALONE] > ALONE_MOST:
         raise FatalError(f"{model} in {variant}: a batch moves a number by {accuracy[ALONE]}, at most {ALONE_MOST} is accepted; it is not written")
 

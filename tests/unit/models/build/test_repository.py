@@ -16,11 +16,13 @@ from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInsta
 
 from models.build.gpu import config_text, encoder_name, profile, providers
 from models.build.heads import OUTPUTS
-from models.build.repository import SOURCE, Built, Order, build
+from models.build.compare import ALONE
+from models.build.repository import ALONE_MOST, SOURCE, Built, Order, build, refuse_leaks
 from models.build.variants import GPU_VARIANTS
 from models.build.weights import sha256
 from models.front.settings import FILE, read_settings
 from models.spec import MODELS, ModelSpec, TensorSpec
+from schemas.errors import FatalError
 from streams.cli.main import status_of
 from tests.fixtures.built_models import EVALUATED
 
@@ -96,6 +98,14 @@ def test_a_model_built_twice_is_the_same_and_another_version_stands_beside_it(bu
     (second,) = build(Order("cpu", tmp_path, ("embedder",), precision="fp32", version=2, evaluation_count=8))
     assert sorted(path.name for path in (tmp_path / "embedder").iterdir()) == ["1", "2", "config.pbtxt", "warmup"]
     assert second.manifest["files"]["model.onnx"] == first.manifest["variants"]["fp32"]["sha256"]
+
+
+def test_a_variant_that_a_batch_moves_is_refused() -> None:
+    refuse_leaks("guard", "int8", {ALONE: ALONE_MOST})
+    with pytest.raises(FatalError, match=r"guard in int8: a batch moves a number by 0\.032, at most 0\.001 is accepted; it is not written"):
+        refuse_leaks("guard", "int8", {ALONE: 0.032})
+    with pytest.raises(FatalError, match="a batch moves a number by inf"):
+        refuse_leaks("pii_tagger", "int8", {ALONE: float("inf")})
 
 
 def test_what_is_copied_beside_a_model_imports_nothing_of_headrace(built_models: Sequence[Built]) -> None:
