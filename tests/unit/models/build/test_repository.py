@@ -14,9 +14,9 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInstanceGroup
 
+from models.build.compare import ALONE
 from models.build.gpu import config_text, encoder_name, profile, providers
 from models.build.heads import OUTPUTS
-from models.build.compare import ALONE
 from models.build.repository import ALONE_MOST, SOURCE, Built, Order, build, refuse_leaks
 from models.build.variants import GPU_VARIANTS
 from models.build.weights import sha256
