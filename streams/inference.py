@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from governance.policy import Policy
 from models.results import TextModels
@@ -12,6 +13,10 @@ from streams.config import Config
 from streams.model_client import configured_endpoint
 from streams.model_client import open_models as open_client
 from streams.telemetry import Telemetry
+
+
+#: A vector store without models.
+NO_EMBEDDER: Final = "qdrant: vectors are made by the model server, and the section models is absent; add models.url, or remove qdrant"
 
 
 @contextmanager
@@ -32,9 +37,9 @@ def open_models(config: Config, policy: Policy, telemetry: Telemetry) -> Iterato
 
 
 def models_problems(config: Config, policy: Policy) -> list[str]:
-    """Gives what keeps configuration and policy from working together; nothing where the configuration names no model server."""
+    """Gives what keeps configuration and policy from working together; nothing where the configuration names neither models nor vectors."""
     if config.models is None:
-        return []
+        return [] if config.qdrant is None else [NO_EMBEDDER]
     if policy.models.guard is None and policy.models.pii_tagger is None and config.qdrant is None:
         return [f"models: policy {policy.id} asks no model (its section models is absent); add it there, or remove models from the configuration"]
     if policy.models.pii_tagger is not None:

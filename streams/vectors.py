@@ -11,6 +11,7 @@ from sinks.vector_client import LocalBackend, ServerBackend
 from sinks.vector_edge import EdgeBackend
 from sinks.vectors import Embed, VectorBackend
 from streams.config import Config, QdrantConfig, QdrantEdgeConfig, QdrantLocalConfig
+from streams.inference import NO_EMBEDDER
 
 
 def require_qdrant(config: Config) -> QdrantConfig:
@@ -45,7 +46,7 @@ def vector_sink(config: Config, policy: Policy, embed: Embed | None) -> QdrantSi
     if qdrant is None:
         return None
     if embed is None:
-        raise ConfigError("qdrant: vectors are made by the model server, and the section models is absent; add it, or remove qdrant")
+        raise ConfigError(NO_EMBEDDER)
     return QdrantSink(backend_of(qdrant), embed, text_rule(qdrant, policy), config.sink.deadline_ms / 1000)
 
 

@@ -13,9 +13,9 @@ from typing import Final
 
 import typer
 
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, HeadraceError
 from streams.cli.say import ConfigOption
-from streams.config import Config, load_config
+from streams.config import Config, QdrantConfig, load_config
 from streams.hash_key import DEFAULT_KEY_FILE, key_file_problem
 
 _PACKAGES: Final = (
@@ -150,6 +150,8 @@ def _reachable(config: Config) -> Iterator[Finding]:
     if config.models is not None:
         host, _, port = config.models.url.rpartition(":")
         yield _answers(f"model server {config.models.url}", host.strip("[]"), int(port), "models.url")
+    if config.qdrant is not None:
+        yield _vectors(config.qdrant)
     if config.http is not None and config.http.port:
         yield _free(config.http.host, config.http.port)
 
@@ -171,6 +173,17 @@ def _database(dsn: str) -> Finding:
     except psycopg.Error as error:
         return Finding(Mark.BAD, "database", f"does not answer ({type(error).__name__}); start it or correct timescale.dsn")
     return Finding(Mark.GOOD, "database", f"PostgreSQL {version // 10_000} answers")
+
+
+def _vectors(qdrant: QdrantConfig) -> Finding:
+    """Looks whether the collection can be opened and is as it must be; a running pipeline that holds it is no fault."""
+    from streams.vectors import backend_of
+
+    try:
+        backend_of(qdrant).open(_CONNECT_S).close()
+    except HeadraceError as error:
+        return Finding(Mark.ADVICE if "held by process" in str(error) else Mark.BAD, "vectors", str(error))
+    return Finding(Mark.GOOD, "vectors", f"collection {qdrant.collection} is there")
 
 
 def _free(host: str, port: int) -> Finding:

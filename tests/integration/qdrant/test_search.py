@@ -82,6 +82,20 @@ def test_what_is_away_is_named(collection: Path, triton: TritonServer) -> None:
     assert "Traceback" not in missing.stderr + no_models.stderr + beside.stderr
 
 
+def test_lint_and_doctor_know_the_collection(collection: Path) -> None:
+    config = collection.parent / "headrace.yaml"
+    config.write_text("qdrant: {type: edge, path: vectors}\n")
+    linted = subprocess.run(
+        [sys.executable, "-m", "streams.cli.main", "lint", "--config", str(config)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (linted.returncode, "section models is absent" in linted.stderr) == (2, True), linted.stderr
+    assert "ok       vectors: collection agent_steps is there" in headrace(collection, "127.0.0.1:1", "doctor").stdout
+    held = EdgeBackend(collection, "agent_steps").open(10.0)
+    assert "advice   vectors: " in headrace(collection, "127.0.0.1:1", "doctor").stdout
+    held.close()
+    assert "missing  vectors: " in headrace(collection.parent / "elsewhere", "127.0.0.1:1", "doctor").stdout
+
+
 def test_migrate_makes_the_collection_once_and_refuses_another_shape(tmp_path: Path) -> None:
     made = headrace(tmp_path, "127.0.0.1:1", "migrate")
     assert "created collection agent_steps" in made.stdout, made.stderr
