@@ -14,7 +14,6 @@ from streams.model_client import configured_endpoint
 from streams.model_client import open_models as open_client
 from streams.telemetry import Telemetry
 
-
 #: A vector store without models.
 NO_EMBEDDER: Final = "qdrant: vectors are made by the model server, and the section models is absent; add models.url, or remove qdrant"
 
