@@ -98,7 +98,7 @@ def test_a_migration_and_its_record_are_one_transaction(database: str) -> None:
 def test_runs_at_the_same_time_apply_everything_once(database: str) -> None:
     with ThreadPoolExecutor(4) as threads:
         applied = list(threads.map(lambda _: migrate(database), range(4)))
-    assert sorted(map(len, applied)) == [0, 0, 0, 3]
+    assert sorted(map(len, applied)) == [0, 0, 0, len({migration.number for migration in packaged_migrations()})]
 
 
 def test_a_run_that_waits_too_long_for_another_is_retryable(database: str) -> None:
@@ -106,7 +106,7 @@ def test_a_run_that_waits_too_long_for_another_is_retryable(database: str) -> No
         other.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
         with pytest.raises(RetryableError, match="57014"):
             migrate(database, deadline_s=1.0)
-    assert len(migrate(database)) == 3
+    assert len(migrate(database)) == len({migration.number for migration in packaged_migrations()})
 
 
 def test_rollups_add_up_to_an_independent_recount(database: str) -> None:
