@@ -37,6 +37,7 @@ def main() -> None:
     fitting.add_argument("--seed", type=int, default=0)
     fitting.add_argument("--texts", type=int)
     fitting.add_argument("--output", type=Path)
+    fitting.add_argument("--start", type=Path)
     measuring = commands.add_parser("evaluate")
     measuring.add_argument("--model", choices=(GUARD, TAGGER), action="append")
     measuring.add_argument("--weights", type=Path, default=WEIGHTS)
@@ -44,7 +45,11 @@ def main() -> None:
     given = parser.parse_args()
     sys.path.insert(1, str(home(ROOT) / DATA))
     if given.command == "train":
-        _train(given.model, Budget(given.texts, given.seed, given.minutes), given.output or WEIGHTS / f"{given.model}.safetensors")
+        _train(
+            given.model,
+            Budget(given.texts, given.seed, given.minutes, store.load(given.start) if given.start else None),
+            given.output or WEIGHTS / f"{given.model}.safetensors",
+        )
     else:
         _evaluate(given.model or [GUARD, TAGGER], given.weights, given.output)
 

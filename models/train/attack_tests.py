@@ -30,7 +30,13 @@ class _Loader(yaml.SafeLoader):
 
 def _included(loader: yaml.SafeLoader, node: yaml.nodes.Node) -> Any:
     path = Path(loader.name).parent / str(loader.construct_scalar(node))  # type: ignore[arg-type]
-    return yaml.load(path.open(encoding="utf-8"), _Loader)
+    return read_yaml(path)
+
+
+def read_yaml(path: Path) -> Any:
+    """Gives what a file of YAML holds, with the files that it includes."""
+    with path.open(encoding="utf-8") as file:
+        return yaml.load(file, _Loader)
 
 
 _Loader.add_constructor("!include", _included)
@@ -82,10 +88,8 @@ def _dojo(packages: Path) -> Iterator[LabelledText]:
     wrappers = _dojo_wrappers(folder)
     for suite in ("banking", "slack", "travel", "workspace"):
         data = folder / "data/suites" / suite
-        defaults = {
-            key: str(value.get("default", "")) for key, value in yaml.safe_load((data / "injection_vectors.yaml").open(encoding="utf-8")).items()
-        }
-        leaves = list(_strings(yaml.load((data / "environment.yaml").open(encoding="utf-8"), _Loader)))
+        defaults = {key: str(value.get("default", "")) for key, value in read_yaml(data / "injection_vectors.yaml").items()}
+        leaves = list(_strings(read_yaml(data / "environment.yaml")))
         tasks = folder / "default_suites/v1" / suite / "injection_tasks.py"
         goals = [text for name, text in _constants(tasks) if name == "GOAL"]
         carriers = [leaf for leaf in leaves if set(_SLOT.findall(leaf)) & set(defaults)]
@@ -128,8 +132,9 @@ def _aib(packages: Path) -> Iterator[LabelledText]:
 
 
 def _pyrit(packages: Path) -> Iterator[LabelledText]:
-    for path in sorted((packages / "pyrit/datasets/jailbreak/templates").rglob("*.yaml")):
-        value = yaml.safe_load(path.open(encoding="utf-8")).get("value")
+    """Gives every fourth template: they are long, and many are of one author."""
+    for path in sorted((packages / "pyrit/datasets/jailbreak/templates").rglob("*.yaml"))[::4]:
+        value = read_yaml(path).get("value")
         if isinstance(value, str):
             yield LabelledText(re.sub(r"\{\{.*?\}\}|\{%.*?%\}", "Tell me how to do it.", value), _JAILBREAK, "pyrit jailbreaks")
 
@@ -174,7 +179,7 @@ def _policies(packages: Path) -> Iterator[LabelledText]:
         yield from (LabelledText("\n\n".join(parts[at : at + 3]), _HARMLESS, "tau2 policies") for at in range(0, len(parts), 3))
     documents = json.loads(gzip.decompress((folder / "banking_knowledge/documents.json.gz").read_bytes()))
     texts = [text for text in _strings(documents) if len(text) >= 200]
-    yield from (LabelledText(text, _HARMLESS, "tau2 documents") for text in texts[:300])
+    yield from (LabelledText(text, _HARMLESS, "tau2 documents") for text in texts[:120])
     for row in json.loads((folder / "retail/tasks.json").read_text(encoding="utf-8")):
         yield from (
             LabelledText(text, _HARMLESS, "tau2 requests") for text in _strings(row["user_scenario"]["instructions"]) if len(text) >= _LENGTH_LEAST

@@ -56,7 +56,7 @@ def _install(root: Path, python: Path, lock: str, *arguments: str | Path) -> Non
 
 
 def run(command: list[str | Path]) -> None:
-    """Runs an installer; its errors go to stderr. It trusts the certificates of the system, as pip does: a machine behind a proxy has the proxy's there."""
+    """Runs an installer, which trusts the certificates of the system as pip does: a machine behind a proxy has the proxy's there."""
     subprocess.run(["env", "UV_SYSTEM_CERTS=true", *command], check=True, timeout=_MAKE_DEADLINE_S)
 
 

@@ -16,25 +16,13 @@ from numpy.typing import NDArray
 
 from models.spec import EMBEDDING_SIZE
 from models.train.encoder import Tree, base_tree, first_deltas, hidden, pooled
+from models.train.row import Row
 from models.train.weights import Arrays
 
 #: Lengths that rows are padded to: each is compiled once.
 _LENGTHS: Final = (32, 64, 128)
 _PADDING_ID: Final = 0
 _SAVED_EVERY_STEPS: Final = 40
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What the encoder reads and what it should say.
-
-    Attributes:
-        ids: int64[tokens], special ones included, at most 128.
-        target: float32[labels] of a text (guard), or int64[tokens] of its tokens (tagger); -1 is not known.
-    """
-
-    ids: NDArray[np.int64]
-    target: NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +136,7 @@ def fit(
     settings: Settings,
     checkpoint: Path | None = None,
     tell: Callable[[Progress], None] = lambda _: None,
+    start: Arrays | None = None,
 ) -> tuple[Arrays, int]:
     """Learns from each row once.
 
@@ -159,6 +148,7 @@ def fit(
         settings: How.
         checkpoint: Where to save while it runs; a fit that was stopped goes on from there.
         tell: Told how far it is.
+        start: Deltas and head to go on from; None begins with deltas that change nothing.
 
     Returns:
         Deltas and head, and how many batches they have seen: fewer than there are where ``minutes_max`` was reached.
@@ -169,6 +159,7 @@ def fit(
     tree = first_deltas(weights, settings.rank, settings.seed, settings.first_layer)
     tree["head.weight"] = jnp.zeros((labels, EMBEDDING_SIZE), jnp.float32)
     tree["head.bias"] = jnp.zeros((labels,), jnp.float32)
+    tree |= {key: jnp.asarray(value) for key, value in (start or {}).items()}
     schedule = optax.warmup_cosine_decay_schedule(0.0, settings.rate, max(1, len(groups) // 20), max(2, len(groups)), settings.rate * 0.02)
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=0.01))
     state = optimiser.init(tree)

@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
-from models.train.attack_tests import _Loader
+from models.train.attack_tests import read_yaml
 from models.train.names.marked import UNSURE, NamedText
 
 _TAU: Final = "inspect_evals/tau2/data/domains"
@@ -144,7 +142,7 @@ def retail(packages: Path) -> list[NameTest]:
 
 def mails(packages: Path) -> list[NameTest]:
     """Gives agentdojo's mails, whose people were listed by hand."""
-    inbox = yaml.load((packages / "agentdojo/data/suites/workspace/environment.yaml").open(encoding="utf-8"), _Loader)["inbox"]["initial_emails"]
+    inbox = read_yaml(packages / "agentdojo/data/suites/workspace/environment.yaml")["inbox"]["initial_emails"]
     bodies = [mail["body"] for mail in inbox if "{" not in mail["body"]]
     texts = []
     for body in bodies:

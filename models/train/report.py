@@ -31,19 +31,37 @@ def _number(value: float) -> str:
 def _guard(facts: dict[str, Any]) -> str:
     keys = ("auroc", "recall at 1 %", "recall", "false positives")
     attacks = [
-        [source, measures["label"], str(measures["texts"]), *(_number(measures[key]) for key in keys[:3]), _number(measures["either"]["recall at 1 %"])]
+        [
+            source,
+            measures["label"],
+            str(measures["texts"]),
+            *(_number(measures[key]) for key in keys[:3]),
+            _number(measures["either"]["recall at 1 %"]),
+        ]
         for source, measures in facts["sources"].items()
     ]
     whole = [[label, *(_number(measures[key]) for key in keys)] for label, measures in facts["overall"].items()]
     harmless = [
-        [source, str(measures["texts"]), _number(measures["at the test's 1 %"]), _number(measures["flagged"])] for source, measures in facts["harmless sources"].items()
+        [source, str(measures["texts"]), _number(measures["at the test's 1 %"]), _number(measures["flagged"])]
+        for source, measures in facts["harmless sources"].items()
     ]
     return "\n".join(
         [
             f"### guard: all injections against all {facts['harmless texts']} harmless texts\n",
             _table(["score", "AUROC", "recall at 1 % false positives", "recall at the committed threshold", "false positives there"], whole),
             "### guard: attacks, source by source, against all harmless texts\n",
-            _table(["source", "score", "texts", "AUROC", "recall at 1 %", "recall at the committed threshold", "recall at 1 %, larger of injection and jailbreak"], attacks),
+            _table(
+                [
+                    "source",
+                    "score",
+                    "texts",
+                    "AUROC",
+                    "recall at 1 %",
+                    "recall at the committed threshold",
+                    "recall at 1 %, larger of injection and jailbreak",
+                ],
+                attacks,
+            ),
             "### guard: harmless texts flagged for injection\n",
             _table(["source", "texts", "flagged where 1 % of all are", "flagged at the committed threshold"], harmless),
         ]
@@ -58,7 +76,10 @@ def _tagger(facts: dict[str, Any]) -> str:
             cells = [f"{_number(one['exact F1'])} / {_number(one['overlap F1'])} / {_number(one['recall'])}" for one in (ours, theirs)]
             rows.append([name, measures["kind"], entity, str(ours["names"]), *cells])
     for kind, counts in facts["PERSON"].items():
-        cells = [f"{_number(counts[one]['exact F1'])} / {_number(counts[one]['overlap F1'])} / {_number(counts[one]['recall'])}" for one in ("tagger", "presidio")]
+        cells = [
+            f"{_number(counts[one]['exact F1'])} / {_number(counts[one]['overlap F1'])} / {_number(counts[one]['recall'])}"
+            for one in ("tagger", "presidio")
+        ]
         rows.append([f"**all {kind}**", kind, "PERSON", str(counts["tagger"]["names"]), *cells])
     head = ["set", "kind", "entity", "names", "pii_tagger: exact F1 / overlap F1 / recall", "Presidio with spaCy sm: the same"]
     return "### pii_tagger\n\n" + _table(head, rows)

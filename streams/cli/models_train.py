@@ -23,6 +23,7 @@ def train(
     texts: Annotated[
         int | None, typer.Option("--texts", min=100, help="Generated texts to learn from; default: what the committed weights took.")
     ] = None,
+    start: Annotated[Path | None, typer.Option("--start", help="Weights to go on from, at half the rate; default: begin anew.")] = None,
 ) -> None:
     """Train a model on a CPU and write its weights. Goes on where it was stopped; installs what it needs on the first run."""
     from models.train.environment import make
@@ -35,6 +36,7 @@ def train(
     options = ["--minutes", str(minutes), "--seed", str(seed)]
     options += ["--output", str(output.resolve())] if output else []
     options += ["--texts", str(texts)] if texts else []
+    options += ["--start", str(start.resolve())] if start else []
     ended = subprocess.run([python, "-m", "models.train", "train", model, *options], cwd=_ROOT, check=False)
     if ended.returncode:
         raise FatalError(f"models train: training ended with status {ended.returncode}; its messages stand above")

@@ -15,8 +15,8 @@ from source_tree import PRODUCT_PACKAGES, ROOT, imported, read, sources
 
 #: The environments of the project itself; those of the peers in benchmarks name what they measure.
 OURS = ("core", "encoder", "triton", "triton-server", "train", "train-data", "train-test", "dev", "uv", "flink")
-#: What is there only where it is used: Triton's backend and what the build copies beside ``model.py``, TensorRT on a host with a GPU, JAX and the base encoder
-#: in the environment of training.
+#: What is there only where it is used: Triton's backend and what the build copies beside ``model.py``, TensorRT on a host with a GPU, and what the
+#: environment of training has.
 PROVIDED = {
     "triton_python_backend_utils": "models/front/backend.py",
     "front": "models/triton_repo/*/1/model.py",

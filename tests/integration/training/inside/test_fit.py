@@ -11,8 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from models.train.encoder import base_tree, first_deltas, hidden, pooled
-from models.train.fit import Progress, Row, Settings, batches, fit, text_loss, token_loss
+from models.train.fit import Progress, Settings, batches, fit, text_loss, token_loss
 from models.train.recipes import Base
+from models.train.row import Row
 from models.train.weights import Weights, lora_b, merged
 
 ROOT = Path(__file__).parents[4]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -34,13 +36,12 @@ def test_training_and_build_merge_the_same_encoder(model: str) -> None:
         np.testing.assert_allclose(ours[key], theirs[key], atol=1e-6)
 
 
-def test_what_is_saved_is_what_is_read(tmp_path: object) -> None:
-    from pathlib import Path
-
-    path = Path(str(tmp_path)) / "deep" / "x.safetensors"
+def test_what_is_saved_is_what_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "x.safetensors"
     arrays = {"head.weight": np.ones((2, 384), np.float32), "head.bias": np.zeros(2, np.float32)}
     given = store.Weights(arrays, ("a", "b"), 8, 16.0, {"a": 0.5, "b": 0.25}, {"seed": "3"})
     store.save(given, path)
     read = store.load(path)
-    assert (read.labels, read.rank, read.alpha, dict(read.thresholds), dict(read.notes)) == (("a", "b"), 8, 16.0, {"a": 0.5, "b": 0.25}, {"seed": "3"})
+    assert (read.labels, read.rank, read.alpha) == (("a", "b"), 8, 16.0)
+    assert (dict(read.thresholds), dict(read.notes)) == ({"a": 0.5, "b": 0.25}, {"seed": "3"})
     np.testing.assert_array_equal(read.arrays["head.weight"], arrays["head.weight"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,8 @@ from models.front.tokens import TextTokenizer
 from models.spec import TOKEN_CLASSES
 from models.train.names.marked import LEFT_OUT, NamedText, mark, read_marks, token_classes
 
-_PIECES = st.lists(st.tuples(st.sampled_from(["", "PERSON", "LOCATION", "UNSURE"]), st.text(st.sampled_from("ab c.\n"), min_size=1, max_size=5)), max_size=8)
+_WORDS = st.text(st.sampled_from("ab c.\n"), min_size=1, max_size=5)
+_PIECES = st.lists(st.tuples(st.sampled_from(["", "PERSON", "LOCATION", "UNSURE"]), _WORDS), max_size=8)
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +45,6 @@ def test_a_name_begins_with_b_goes_on_with_i_and_what_is_unsure_is_left_out(toke
 
 
 def test_classes_that_are_right_give_the_marked_spans_back(tokenizer: TextTokenizer) -> None:
-    import numpy as np
-
     text: NamedText = read_marks('{"name": {"first_name": "[[PERSON|Mia]]", "last_name": "[[PERSON|Li]]"}, "city": "[[LOCATION|Salt Lake City]]"}')
     tokens = tokenizer([text.text])[0]
     certain = np.eye(len(TOKEN_CLASSES), dtype=np.float32)[token_classes(text, tokens)]
