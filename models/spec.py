@@ -73,7 +73,6 @@ MODELS: Final = (
         "guard",
         "Scores for prompt injection, jailbreak and toxicity, per sentence window and the maximum.",
         (TensorSpec("SCORES", "FP32", (len(GUARD_LABELS),)), TensorSpec("WINDOWS", "BYTES", (1,))),
-        window_tokens=64,  # an attack of a sentence must not drown in what stands around it
     ),
     ModelSpec("pii_tagger", "Names of people, places and organisations.", (TensorSpec("SPANS", "BYTES", (1,)),), reads_raw=True),
 )

@@ -22,7 +22,7 @@ _LAYERS = 2
 
 
 def _reference() -> object:
-    spec = importlib.util.spec_from_file_location("numpy_encoder", ROOT / "tests" / "unit" / "models" / "numpy_encoder.py")
+    spec = importlib.util.spec_from_file_location("numpy_encoder", ROOT / "tests/unit/models/build/numpy_encoder.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
