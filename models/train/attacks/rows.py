@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pkgutil
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -160,8 +161,11 @@ def docstrings(part: str) -> list[str]:
             continue
         module = pkgutil.resolve_name(name)
         for _, member in [("", module), *sorted(vars(module).items(), key=lambda item: item[0])]:
-            text = inspect.getdoc(member) if inspect.ismodule(member) or inspect.isroutine(member) or inspect.isclass(member) else None
-            if text and len(text) > 60 and getattr(member, "__module__", name) in (name, None):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # some members warn when they are looked at
+                text = inspect.getdoc(member) if inspect.ismodule(member) or inspect.isroutine(member) or inspect.isclass(member) else None
+                is_own = getattr(member, "__module__", name) in (name, None)
+            if text and len(text) > 60 and is_own:
                 texts.append(text[:600])
     for number, text in enumerate(topics[name] for name in sorted(topics)):
         if (number % 4 == 3) == (part == "validation"):
