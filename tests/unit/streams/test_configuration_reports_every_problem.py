@@ -34,8 +34,8 @@ def test_all_problems_come_at_once_each_with_its_line_and_fix(tmp_path: Path) ->
         f"{path}, line 4: kafka.bootstrap is required and absent; add it or set HEADRACE_KAFKA__BOOTSTRAP",
         f"{path}, line 5: kafka.inputs: each must be one of agent_events, tool_executions, reasoning_traces, workflow_events, system_events "
         "(did you mean agent_events?)",
-        f"{path}, line 7: source.lingr_ms is not a key (did you mean linger_ms?); known here: batch_rows_max, linger_ms, start, idle_ms, batch_target_ms, "
-        "rows_in_flight_max, source_lanes, front_processes",
+        f"{path}, line 7: source.lingr_ms is not a key (did you mean linger_ms?); known here: batch_rows_max, linger_ms, start, idle_ms, "
+        "batch_target_ms, rows_in_flight_max, source_lanes, front_processes",
         f"{path}, line 8: registry.url is required and absent; add it or set HEADRACE_REGISTRY__URL",
     )
 
