@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from datetime import date
 from typing import Final
 
 from faker import Faker
 
 _LOCALES: Final = ("en_US", "en_GB", "de_DE")
+#: Not by age: that would make another fleet of the same seed every day.
+_BORN: Final = (date(1935, 1, 1), date(2005, 12, 31))
 
 MODELS: Final = ("gpt-4o", "claude-sonnet", "llama-3.1-70b", "mistral-large")
 TOOLS: Final = (
@@ -234,7 +237,7 @@ def _person(faker: Faker, index: int) -> Person:
         iban=faker.iban(),
         ssn=f"{faker.random_int(100, 665):03d}-{faker.random_int(10, 99):02d}-{faker.random_int(1000, 9999):04d}",
         ip=faker.ipv4_public(),
-        birthday=faker.date_of_birth(minimum_age=18, maximum_age=90).isoformat(),
+        birthday=faker.date_between_dates(*_BORN).isoformat(),
         street=faker.street_address().replace("\n", ", "),
         city=faker.city(),
         postcode=faker.postcode(),
