@@ -43,7 +43,7 @@ def test_the_reference_in_the_docs_is_what_help_says() -> None:
         (["run", "--input", "absent.jsonl", "--output", "out"], "no such file"),
         (["import", "absent.json", "--output", "x"], "absent.json: cannot be read"),
         (["import", "absent.json"], "give either --output FILE.jsonl or --kafka HOST:PORT"),
-        (["migrate"], "neither timescale.dsn nor kafka.bootstrap is configured"),
+        (["migrate"], "neither timescale.dsn, kafka.bootstrap nor qdrant is configured"),
         (["produce", "--kafka", "nowhere"], "kafka.bootstrap"),
         (["lint", "--config", "absent.yaml"], "absent.yaml: cannot be read"),
         (["lint", "--policy", "absent.yaml"], "absent.yaml: the policy cannot be read"),

@@ -72,8 +72,9 @@ def test_serve_answers_until_it_is_told_to_stop_and_models_are_changed_meanwhile
         assert headrace(folder, "models", "load", "guard", "--version", "1", "--version", "2", "--url", url).stdout == "guard: version 1, 2 answers\n"
         assert headrace(folder, "models", "unload", "embedder", "--url", url).returncode == 0
         status = headrace(folder, "models", "status", "--url", url).stdout
-        assert [line.split()[:3] for line in status.splitlines()] == [
-            ["embedder", "1", "UNAVAILABLE"],
+        embedder, *others = (line.split()[:3] for line in status.splitlines())
+        assert embedder in (["embedder", "1", "UNAVAILABLE"], ["embedder", "1", "UNLOADING"])  # Triton frees it in its own time
+        assert others == [
             ["guard", "1", "READY"],
             ["guard", "2", "READY"],
             ["pii_tagger", "1", "READY"],
