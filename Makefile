@@ -7,7 +7,7 @@ ARGS ?=
 # How tests run beside one another: a file stays together, so that what it starts is started once.
 BESIDE := --numprocesses 2 --dist loadfile
 # Packages that are installed without what they ask for.
-ALONE := encoder train-data train-test
+ALONE := encoder triton-server train-data train-test
 LOCKS := core dev $(filter-out core dev $(ALONE),$(basename $(notdir $(wildcard requirements/*.in))))
 UV_COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock"
 

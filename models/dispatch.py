@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -14,7 +14,6 @@ from models.batching import Admission, Call, Item, Queue, by_call
 from models.breaker import Breaker, BreakerState
 from models.failures import FailureKind, ModelFailure
 from models.observer import ModelObserver
-from models.results import GuardScores
 from models.spec import ModelSpec
 from models.transport import Transport
 
@@ -169,7 +168,7 @@ class Dispatcher:
         try:
             answer = await self._transport.infer(self._spec, version, [item.data for item in batch], timeout_s)
             version = answer.version
-            values = [_told_by(version, value) for value in READERS[self._spec.name](self._spec, answer.outputs, [item.chars for item in batch])]
+            values = READERS[self._spec.name](self._spec, answer.outputs, [item.chars for item in batch], version)
         except ModelFailure as error:
             failure = error
         outcome = "ok" if failure is None else failure.kind.value
@@ -210,8 +209,3 @@ class Dispatcher:
         if self._breaker.state is not self._shown:
             self._shown = self._breaker.state
             self._observer.breaker_changed(self._spec.name, self._shown)
-
-
-def _told_by(version: str, value: Any) -> Any:
-    """Scores say which version gave them: a decision that rests on them must be explained later."""
-    return replace(value, version=version) if isinstance(value, GuardScores) else value

@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from governance.policy import KINDS
 from models.router import PPM, RouteMode
 from models.spec import MODELS
 from schemas.errors import ConfigError
@@ -362,6 +363,7 @@ class Config(Section):
     source: SourceConfig = SourceConfig()
     recovery: RecoveryConfig = RecoveryConfig()
     timescale: TimescaleConfig | None = None
+    qdrant: Annotated[QdrantConfig, Field(discriminator="type")] | None = None
     models: ModelsConfig | None = None
     registry: Annotated[FileRegistryConfig | ConfluentRegistryConfig, Field(discriminator="type")] = FileRegistryConfig()
     http: HttpConfig | None = None

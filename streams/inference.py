@@ -1,4 +1,4 @@
-"""Whether configuration and policy fit together where models are asked, and what asks them for the pipeline."""
+"""Opens the client of the model server where configuration and policy together ask for it."""
 
 from __future__ import annotations
 
@@ -41,9 +41,10 @@ def models_problems(config: Config, policy: Policy) -> list[str]:
         return [] if config.qdrant is None else [NO_EMBEDDER]
     if policy.models.guard is None and policy.models.pii_tagger is None and config.qdrant is None:
         return [f"models: policy {policy.id} asks no model (its section models is absent); add it there, or remove models from the configuration"]
-    if policy.models.pii_tagger is not None:
+    endpoint = configured_endpoint(config.models)
+    if policy.models.pii_tagger is not None and not endpoint.may_carry_raw:
         try:
-            configured_endpoint(config.models).require_raw("pii_tagger")
+            endpoint.require_raw("pii_tagger")
         except ConfigError as error:
             return list(error.problems)
     return []

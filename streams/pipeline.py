@@ -24,7 +24,14 @@ from streams.tagging import Tag
 from streams.topology import Topology
 
 
-def build_topology(config: Config, policy: Policy, hash_key: bytes, registry: SchemaRegistry | None, models: TextModels | None = None) -> Topology:
+def build_topology(
+    config: Config,
+    policy: Policy,
+    hash_key: bytes,
+    registry: SchemaRegistry | None,
+    front: tuple[BatchStep, ...] | None = None,
+    models: TextModels | None = None,
+) -> Topology:
     """Gives the default topology.
 
     Args:
@@ -32,24 +39,10 @@ def build_topology(config: Config, policy: Policy, hash_key: bytes, registry: Sc
         policy: What is personal and what is not allowed.
         hash_key: Key of the hashes that stand for personal identifiers.
         registry: Where the schemas of Avro input are; None accepts JSON only.
-        models: Asked for names and scores, as policy says; None asks nothing.
+        front: What does the work of ``front_steps`` elsewhere; None runs them here.
+        models: Asked for names and scores by the steps that run here, as policy says; None asks nothing.
     """
-    pipeline, limits = config.pipeline, config.limits
-    inputs = config.kafka.inputs if config.kafka else tuple(INPUTS)
-    front: tuple[BatchStep, ...] = (
-        Decode(
-            DecodeSettings(
-                topics=inputs,
-                digest_key=hash_key,
-                registry=registry,
-                limits=Limits(limits.record_bytes_max, limits.nesting_depth_max, limits.future_skew_ms_max),
-            )
-        ),
-        *_tag(config, policy, models),
-        Mask(policy, hash_key, CompiledDirectory(config.cache.dir.expanduser())),
-        *_score(config, policy, models),
-        Inspect(policy),
-    )
+    pipeline = config.pipeline
     keyed: tuple[Step, ...] = (
         Deduplicate(ttl_ms=pipeline.dedup_ttl_s * 1000),
         Decide(policy),
@@ -59,7 +52,7 @@ def build_topology(config: Config, policy: Policy, hash_key: bytes, registry: Sc
     return Topology(
         name=pipeline.name,
         inputs=_inputs(config),
-        front=front_steps(config, policy, hash_key, registry) if front is None else front,
+        front=front_steps(config, policy, hash_key, registry, models) if front is None else front,
         key="agent_id",
         lanes=pipeline.lanes,
         shards=config.kafka.output_partitions if config.kafka else max(4, pipeline.lanes),
@@ -67,6 +60,25 @@ def build_topology(config: Config, policy: Policy, hash_key: bytes, registry: Sc
         keyed=keyed,
         outputs=tuple(OUTPUTS),
     )
+
+
+def front_steps(
+    config: Config, policy: Policy, hash_key: bytes, registry: SchemaRegistry | None, models: TextModels | None = None
+) -> tuple[BatchStep, ...]:
+    """Gives the steps beside the source: after ``mask`` nothing holds a raw value."""
+    limits = config.limits
+    settings = DecodeSettings(
+        topics=_inputs(config),
+        digest_key=hash_key,
+        registry=registry,
+        limits=Limits(limits.record_bytes_max, limits.nesting_depth_max, limits.future_skew_ms_max),
+    )
+    mask = Mask(policy, hash_key, CompiledDirectory(config.cache.dir.expanduser()))
+    return Decode(settings), *_tag(config, policy, models), mask, *_score(config, policy, models), Inspect(policy)
+
+
+def _inputs(config: Config) -> tuple[str, ...]:
+    return config.kafka.inputs if config.kafka else tuple(INPUTS)
 
 
 def _tag(config: Config, policy: Policy, models: TextModels | None) -> tuple[BatchStep, ...]:

@@ -6,7 +6,6 @@ the begin record is written. From then on any crash is resumed from what is on d
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -132,17 +131,6 @@ def _journals(topology: Topology, recovery: RecoveryDirectory, failpoints: Failp
     finally:
         for journal in journals:
             journal.close()
-
-
-def _rest_the_collector() -> None:
-    """Keeps the cycle collector from walking what lives as long as the run.
-
-    Recognisers, compiled patterns and the masker's memory are hundreds of thousands of objects and hold no garbage; walking them again and again took
-    a fifth of the pipeline's CPU time. Batches are freed by reference counts; cycles that errors leave behind are still collected.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_COLLECT_EVERY)
 
 
 def kafka_input(config: Config) -> KafkaInput:

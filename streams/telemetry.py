@@ -107,7 +107,7 @@ _NUMBER: Final = re.compile(r"\d{1,6}")
 _CLOSED: Final[Mapping[str, frozenset[str]]] = {
     "topic": frozenset({*INPUTS, *OUTPUTS}),
     "outcome": frozenset({"polled", "passed", "dead", "filtered"}),
-    "result": frozenset({"written", "skipped"}),
+    "result": frozenset({"written", "skipped", "not_selected", "empty", "short", "unmasked"}),
     "model": frozenset(spec.name for spec in MODELS),
     "answer": frozenset({"ok", "cached", "away", "slow", "refused", "invalid", "open"}),
     "trial": frozenset({"answered", "compared", "failed", "dropped"}),

@@ -13,7 +13,7 @@ from governance.verdict import NO_HIT, Decision, Enforcement, Severity, resolve
 from operators.contract import Outcome
 from schemas.coordinates import alert_uid
 from schemas.errors import FatalError
-from schemas.events import COORDINATES, DECIDED, SCORED
+from schemas.events import COORDINATES, SCORED
 from schemas.frames import output_schema
 
 #: Fields of ``guardrail_decision.avsc``.

@@ -23,7 +23,7 @@ def graph(config: ConfigOption = None) -> None:
     found = load_config(config)
     policy = load_policy(found.pipeline.policy).policy
     with open_models(found, policy, Telemetry()) as models:
-        print("\n".join(mermaid(build_topology(found, policy, _NO_KEY, None, models))))
+        print("\n".join(mermaid(build_topology(found, policy, _NO_KEY, None, models=models))))
 
 
 def mermaid(topology: Topology) -> Iterator[str]:

@@ -50,7 +50,7 @@ def over_file(config: Config, input: Path, output: Path) -> RunSummary:
 
     policy, telemetry, sink = load_policy(config.pipeline.policy), Telemetry(), FilesSink(output)
     with open_models(config, policy.policy, telemetry) as models:
-        topology = build_topology(config, policy.policy, load_hash_key(config), open_registry(config), models)
+        topology = build_topology(config, policy.policy, load_hash_key(config), open_registry(config), models=models)
         summary = run_files(topology, input, sink, telemetry)
     sink.publish()
     enriched = summary.outputs.get("enriched_events", 0)
@@ -67,6 +67,8 @@ def on_kafka(config: Config, until_end: bool, models: TextModels | None = None) 
         until_end: Stop when all that is in the input topics now is done.
         models: Asked in place of the server that the configuration names.
     """
+    from streams.front import front_processes
+    from streams.front_child import FrontRecipe
     from streams.health import HealthServer
     from streams.inference import open_models
     from streams.pipeline import build_topology
@@ -76,10 +78,13 @@ def on_kafka(config: Config, until_end: bool, models: TextModels | None = None) 
 
     config.require_kafka()
     policy, registry = load_policy(config.pipeline.policy), open_registry(config)
+    hash_key = load_hash_key(config)
     telemetry, stop = Telemetry(), Stop(config.pipeline.stop_grace_ms / 1000)
     with ExitStack() as stack:
         asked = models or stack.enter_context(open_models(config, policy.policy, telemetry))
-        topology = build_topology(config, policy.policy, load_hash_key(config), registry, asked)
+        # Who asks models keeps facts, in this process; the model is then what takes the time.
+        front = None if asked is not None else stack.enter_context(front_processes(FrontRecipe(config, policy.policy, hash_key), telemetry))
+        topology = build_topology(config, policy.policy, hash_key, registry, front, asked)
         stack.enter_context(signals_stop(stop))
         if config.http is not None:
             pages = stack.enter_context(HealthServer(config.http, telemetry))

@@ -16,13 +16,14 @@ import psycopg
 from rich.console import Console
 
 from models.results import TextModels
+from operators.contract import BatchStep
 from schemas.errors import FatalError
 from schemas.topics import INPUTS, OUTPUTS
 from sinks.migrate import migrate
 from sinks.vectors import Where
 from streams.cli.engine import EngineThread, signals_stop
 from streams.cli.search import table_of
-from streams.config import Config
+from streams.config import Config, load_hash_key
 from streams.demo.model_results import flagged, model_checks, read_events, stored
 from streams.demo.models import ModelsChoice, model_server, models_wanted
 from streams.demo.results import Check, checks, read_topic, slowest_agents, table_count, window_counts
@@ -31,6 +32,8 @@ from streams.demo.view import Moment, View, attacks_table
 from streams.embedded.choose import KafkaKind, choose_kafka
 from streams.embedded.postgres import PostgresServer
 from streams.fleet import Fleet
+from streams.front import front_processes
+from streams.front_child import FrontRecipe
 from streams.inference import open_models
 from streams.pipeline import build_topology
 from streams.policy_file import PolicyFile, load_policy
@@ -132,7 +135,9 @@ def show_demo(options: DemoOptions, console: Console) -> list[Check]:
         say("starting the pipeline ...")
         policy, telemetry = load_policy(None), Telemetry()
         models = stack.enter_context(open_models(config, policy.policy, telemetry))
-        stage = _Stage(config, options, console, database, policy, models, telemetry)
+        recipe = FrontRecipe(config, policy.policy, load_hash_key(config))
+        front = None if models is not None else stack.enter_context(front_processes(recipe, telemetry))
+        stage = _Stage(config, options, console, database, policy, front, models, telemetry)
         stack.callback(stage.leave)
         return stage.play(real=chosen.kind is KafkaKind.REAL)
 
@@ -147,6 +152,7 @@ class _Stage:
         console: Console,
         database: psycopg.Connection,
         policy: PolicyFile,
+        front: tuple[BatchStep, ...] | None,
         models: TextModels | None,
         telemetry: Telemetry,
     ) -> None:
@@ -155,9 +161,7 @@ class _Stage:
         self._models, self._telemetry = models, telemetry
         self._engine_stop = Stop()
         registry = open_registry(config)
-        key = config.privacy.hash_key
-        assert key is not None
-        topology = build_topology(config, policy.policy, key.get_secret_value().encode(), registry, models)
+        topology = build_topology(config, policy.policy, load_hash_key(config), registry, front, models)
         vectors = vector_sink(config, policy.policy, None if models is None else models.embed)
         self._engine: EngineThread[RunSummary] = EngineThread(
             lambda: run_pipeline(topology, policy.policy.digest, policy.text, registry, config, telemetry, self._engine_stop, vectors=vectors)

@@ -36,7 +36,7 @@ Json = dict[str, Any]
 def topology(policy: Path | None, lanes: int, has_models: bool) -> Topology:
     chosen = default_policy() if policy is None else parse_policy(policy.read_text(encoding="utf-8"))
     return build_topology(
-        Config(pipeline=PipelineConfig(lanes=lanes)), chosen, HASH_KEY.encode(), FileRegistry(), WordModels() if has_models else None
+        Config(pipeline=PipelineConfig(lanes=lanes)), chosen, HASH_KEY.encode(), FileRegistry(), models=WordModels() if has_models else None
     )
 
 

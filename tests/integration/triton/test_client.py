@@ -221,7 +221,7 @@ def test_a_closed_client_fails_at_once_and_leaves_no_caller_waiting(triton: Trit
 
 
 def test_many_clients_of_one_process_do_not_hold_each_other_up(triton: TritonServer) -> None:
-    """With grpc.aio underneath, three event loops in one process hung after a few hundred requests."""
+    """With grpc.aio underneath, several event loops in one process sometimes hung. What is rare may pass here; what is common does not."""
     clients = [TritonModels(triton.endpoint, NO_CACHE) for _ in range(4)]
 
     def ask(number: int) -> bool:
