@@ -1,7 +1,7 @@
-"""Where the pipeline's own time goes under full load: py-spy on a run over preloaded records, and the CPU time of its threads.
+"""Where the pipeline's own time goes under full load: py-spy on both processes of a run over preloaded records, and the CPU time of their threads.
 
 Three shares by function: of samples that hold Python's lock (the part that one core can do at most), each function's own and with what it calls.
-Writes a result table, and the stacks for a flame graph into ``.headrace/profile.txt``.
+Writes a result table, and the stacks for flame graphs into ``.headrace/profile-<process>.txt``.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from benchmarks.end_to_end import CORPORA, TARGET, first_poll, fresh_name, prelo
 from benchmarks.environments import environment
 from benchmarks.result import ROOT, Row, Table, save
 from benchmarks.stack import Deployment, servers
+from streams.embedded.child import descendants
 
 SECONDS = 10
 _RATE_HZ = 200
 _SETTLE_S = 2.0
 _END_DEADLINE_S = 300.0
-_ROWS = 24
-_STACKS = ROOT / ".headrace" / "profile.txt"
+_ROWS = 18
+_STACKS = ROOT / ".headrace"
 
 
 def thread_seconds(pid: int) -> dict[str, float]:
@@ -49,16 +50,29 @@ def shares(stacks: str) -> tuple[int, Counter[str], Counter[str]]:
     return samples, own, anywhere
 
 
-def rows_of(name: str, stacks: str, threads: dict[str, float], wall_s: float) -> Iterator[Row]:
+def rows_of(name: str, process: str, stacks: str, threads: dict[str, float], wall_s: float) -> Iterator[Row]:
     """Gives the table's lines."""
     samples, own, anywhere = shares(stacks)
     held = 100 * samples / (SECONDS * _RATE_HZ)
-    yield Row({"corpus": name, "where": "Python's lock is held"}, {"% of wall time": [held]})
+    yield Row({"corpus": name, "process": process, "where": "Python's lock is held"}, {"% of wall time": [held]})
     for thread, seconds in sorted(threads.items(), key=lambda one: -one[1])[:6]:
-        yield Row({"corpus": name, "where": f"threads {thread}"}, {"% of wall time": [100 * seconds / wall_s]})
+        yield Row({"corpus": name, "process": process, "where": f"threads {thread}"}, {"% of wall time": [100 * seconds / wall_s]})
     ours = [(frame, count) for frame, count in anywhere.most_common() if "/" in frame and 0.02 * samples < count < 0.99 * samples]
     for frame, count in ours[:_ROWS]:
-        yield Row({"corpus": name, "where": frame}, {"% of samples": [100 * count / samples], "% its own": [100 * own[frame] / samples]})
+        yield Row(
+            {"corpus": name, "process": process, "where": frame}, {"% of samples": [100 * count / samples], "% its own": [100 * own[frame] / samples]}
+        )
+
+
+def stacks_of(process: str) -> Path:
+    """Gives where the stacks of a process are written."""
+    return _STACKS / f"profile-{process}.txt"
+
+
+def recorder(py_spy: Path, process: str, pid: int) -> list[str | Path]:
+    """Gives the command line that records the samples of a process."""
+    options = ["--gil", "-d", str(SECONDS), "-r", str(_RATE_HZ), "-f", "raw"]
+    return [py_spy, "record", *options, "-o", stacks_of(process), "--pid", str(pid)]
 
 
 def main() -> None:
@@ -78,27 +92,17 @@ def main() -> None:
             running = deployment.start("--until-end")
             first_poll(running)
             time.sleep(_SETTLE_S)
-            before, begin = thread_seconds(running.child.pid), time.monotonic()
-            record: list[str | Path] = [
-                py_spy,
-                "record",
-                "--gil",
-                "-d",
-                str(SECONDS),
-                "-r",
-                str(_RATE_HZ),
-                "-f",
-                "raw",
-                "-o",
-                _STACKS,
-                "--pid",
-                str(running.child.pid),
-            ]
-            subprocess.run(record, check=True, timeout=SECONDS + 60, capture_output=True)
+            processes = {"pipeline": running.child.pid, **{"front": pid for pid in descendants(running.child.pid)}}
+            before, begin = {process: thread_seconds(pid) for process, pid in processes.items()}, time.monotonic()
+            recording = [subprocess.Popen(recorder(py_spy, process, pid), stdout=subprocess.DEVNULL) for process, pid in processes.items()]
+            for one in recording:
+                if one.wait(SECONDS + 60):
+                    raise SystemExit(f"py-spy ended with status {one.returncode}")
             wall_s = time.monotonic() - begin
-            threads = {thread: seconds - before.get(thread, 0) for thread, seconds in thread_seconds(running.child.pid).items()}
+            for process, pid in processes.items():
+                threads = {thread: seconds - before[process].get(thread, 0) for thread, seconds in thread_seconds(pid).items()}
+                rows += rows_of(name, process, stacks_of(process).read_text(), threads, wall_s)
             running.child.finish(_END_DEADLINE_S)
-            rows += rows_of(name, _STACKS.read_text(), threads, wall_s)
             say(f"{name}: {running.summary()}")
             deployment.close()
             on.drop_topics(prefix)
