@@ -21,6 +21,8 @@ from streams.embedded.child import descendants
 
 SECONDS = 10
 _RATE_HZ = 200
+#: Of a run with one process for the front.
+PROCESSES = ("pipeline", "front")
 _SETTLE_S = 2.0
 _END_DEADLINE_S = 300.0
 _ROWS = 18
@@ -92,7 +94,7 @@ def main() -> None:
             running = deployment.start("--until-end")
             first_poll(running)
             time.sleep(_SETTLE_S)
-            processes = {"pipeline": running.child.pid, **{"front": pid for pid in descendants(running.child.pid)}}
+            processes = dict(zip(PROCESSES, [running.child.pid, *descendants(running.child.pid)], strict=True))
             before, begin = {process: thread_seconds(pid) for process, pid in processes.items()}, time.monotonic()
             recording = [subprocess.Popen(recorder(py_spy, process, pid), stdout=subprocess.DEVNULL) for process, pid in processes.items()]
             for one in recording:
