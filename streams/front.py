@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import subprocess
 import sys
 import threading
 from collections import Counter
@@ -143,7 +144,10 @@ class _Child:
         try:
             answer: Answer = read_message(self._from)
         except EOFError:
-            status = self._process.popen.wait(_CLOSE_S)
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it closed the pipe and lives on: the stop ends it
+                self._process.popen.wait(_CLOSE_S)
+            self._process.stop(within_s=_CLOSE_S)
+            status = self._process.popen.returncode
             words = f"its last words are in {self._process.log}"
             return Refused((f"{self._process.name} ended with status {status}; nothing of its batch went on. Start again; {words}",))
         return answer

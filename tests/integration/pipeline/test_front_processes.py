@@ -6,10 +6,12 @@ import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
+from threading import Thread
 
 import polars as pl
 import pytest
@@ -79,6 +81,35 @@ def test_threads_that_call_at_once_get_their_own_answers(two_children: FrontProc
         found = list(threads.map(lambda rows: two_children(batch(rows)), [1, 300, 2, 600, 0, 700, 3, 400] * 2))
     sizes = [outcome.batch.height + outcome.dead.height for outcome in found]
     assert sizes == [1, 300, 2, 600, 0, 700, 3, 400] * 2
+
+
+def test_a_batch_is_sent_only_when_the_answer_before_it_was_taken(tmp_path: Path) -> None:
+    front = FrontProcesses(recipe(), 0, Telemetry(), tmp_path / "front.log")
+    sent: list[int] = []
+
+    class Recorder:
+        """Stands at a child's place: while the first answer is awaited, another thread calls."""
+
+        def send(self, frame: pl.DataFrame) -> None:
+            sent.append(frame.height)
+
+        def receive(self) -> Refused:
+            if other.ident is None:
+                other.start()
+                other.join(0.3)
+                in_between.extend(sent)
+            return Refused(("no",))
+
+    def call(rows: int) -> None:
+        with suppress(FatalError):
+            front(batch(rows))
+
+    in_between: list[int] = []
+    other = Thread(target=call, args=(2,))
+    front._children = [Recorder()]  # type: ignore[list-item]
+    call(1)
+    other.join(10)
+    assert (in_between, sent) == ([1], [1, 2])
 
 
 def test_steps_are_timed_by_their_own_names(tmp_path: Path) -> None:
