@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
@@ -142,6 +143,23 @@ class NodeReader:
             self.problem(node, path, "must be a text, came an empty one")
             return None
         return str(node.value)
+
+    def unique(self, taken: set[str], node: yaml.Node | None, path: str) -> str | None:
+        """Gives a text that is not among those taken, and takes it."""
+        text = self.text(node, path)
+        if node is not None and text in taken:
+            self.problem(node, path, f"'{text}' is taken by an earlier entry; choose another")
+        if text is not None:
+            taken.add(text)
+        return text
+
+    def shaped(self, node: yaml.Node | None, path: str, shape: re.Pattern[str], wanted: str) -> str | None:
+        """Gives a text of a shape, which ``wanted`` puts in words."""
+        text = self.text(node, path)
+        if node is not None and text is not None and not shape.fullmatch(text):
+            self.problem(node, path, f"must be {wanted}, came '{text}'")
+            return None
+        return text
 
     def integer(self, node: yaml.Node | None, path: str, low: int, high: int) -> int | None:
         """Gives a whole number in ``[low, high]``."""

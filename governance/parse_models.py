@@ -7,7 +7,8 @@ from typing import Final
 import yaml
 
 from governance.nodes import NodeReader, pick
-from governance.policy import CONTENT_COLUMNS, KINDS, PPM, GuardPolicy, ModelsPolicy, Outage, TaggerPolicy, TextChoice, WhenDown
+from governance.policy import CONTENT_COLUMNS, PPM, GuardPolicy, ModelsPolicy, Outage, TaggerPolicy, TextChoice, WhenDown
+from governance.rules import KINDS
 
 _AFTER_S_MAX: Final = 86_400
 _OUTAGE_KEYS: Final = ("after_s",)

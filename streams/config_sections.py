@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from governance.policy import KINDS
+from governance.rules import KINDS
 from models.router import PPM, RouteMode
 from models.spec import MODELS
 from schemas.errors import ConfigError

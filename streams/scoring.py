@@ -11,7 +11,8 @@ from typing import Final
 
 import polars as pl
 
-from governance.policy import KINDS, PPM, SCORE_LABELS, GuardPolicy
+from governance.policy import PPM, GuardPolicy
+from governance.rules import KINDS, SCORE_LABELS
 from models.results import GuardScores, TextModels
 from operators.contract import Outcome, StateSpec, dead_rows
 from operators.guardrails.texts import texts_of

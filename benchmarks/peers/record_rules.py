@@ -18,7 +18,8 @@ from math import ceil, log
 from typing import Any, Final
 
 from governance.parse import default_policy
-from governance.policy import DomainsRule, PhrasesRule, Policy, SecretsRule, SizeRule, ToolsRule
+from governance.policy import Policy
+from governance.rules import DomainsRule, PhrasesRule, SecretsRule, SizeRule, ToolsRule
 from operators.guardrails.rules import RawRules
 from operators.pii.mask import TextMasker
 from operators.pii.reference import engine

@@ -7,7 +7,8 @@ from typing import Final
 
 import polars as pl
 
-from governance.policy import KINDS, Policy, ScoresRule, SizeRule, ToolsRule
+from governance.policy import Policy
+from governance.rules import KINDS, ScoresRule, SizeRule, ToolsRule
 from operators.contract import Outcome
 from operators.guardrails.fold import fold
 from schemas.errors import FatalError

@@ -13,7 +13,8 @@ from typing import Final
 
 import hyperscan
 
-from governance.policy import AnyRule, DomainsRule, PhrasesRule, Policy, SecretsRule
+from governance.policy import Policy
+from governance.rules import AnyRule, DomainsRule, PhrasesRule, SecretsRule
 from operators.guardrails.fold import readings
 from operators.multipattern import CompiledStore, multipattern
 from schemas.errors import ConfigError

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import Phase, given, settings
 
 from governance.parse import default_policy
-from governance.policy import CONTENT_COLUMNS, KINDS, GuardPolicy, ModelsPolicy, Outage, TaggerPolicy, TextChoice, WhenDown
+from governance.policy import CONTENT_COLUMNS, GuardPolicy, ModelsPolicy, Outage, TaggerPolicy, TextChoice, WhenDown
+from governance.rules import KINDS
 from operators.contract import BatchStep, KeyedStep, Step
 from operators.registry import OPERATORS, Operator
 from schemas.events import EVENT, MASKED, NAMED, ROW_WATERMARK, SCORED

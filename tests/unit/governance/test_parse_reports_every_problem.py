@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from governance.parse import parse_policy
-from governance.policy import GuardPolicy, Outage, ScoresRule, TaggerPolicy, TextChoice, WhenDown
+from governance.policy import GuardPolicy, Outage, TaggerPolicy, TextChoice, WhenDown
+from governance.rules import ScoresRule
 from schemas.errors import ConfigError
 
 GOOD = """\

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from governance.parse import default_policy
-from governance.policy import AnyRule, Policy
+from governance.policy import Policy
+from governance.rules import AnyRule
 from schemas.events import EVENT, MASKED, ROW_WATERMARK, SCORED
 
 SCHEMA = {**EVENT, **MASKED, **SCORED, **ROW_WATERMARK}

@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from governance.parse import default_policy
-from governance.policy import Policy, SizeRule
+from governance.policy import Policy
+from governance.rules import SizeRule
 from governance.verdict import ACTIONS, Action, Enforcement, Severity, Verdict
 from operators.contract import Outcome
 from operators.enrich import ENRICHED_COLUMNS, Enrich

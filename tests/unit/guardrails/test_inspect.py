@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from governance.parse import default_policy
-from governance.policy import DomainsRule, Policy, ScoresRule, SizeRule, ToolsRule
+from governance.policy import Policy
+from governance.rules import DomainsRule, ScoresRule, SizeRule, ToolsRule
 from governance.verdict import Action, Enforcement, Severity, Verdict
 from operators.guardrails.inspect import Inspect
 from schemas.errors import FatalError

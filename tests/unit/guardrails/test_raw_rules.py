@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from governance.parse import default_policy
-from governance.policy import PatternSpec, PhrasesRule, SecretsRule
+from governance.patterns import PatternSpec
+from governance.rules import PhrasesRule, SecretsRule
 from operators.guardrails.rules import RawRules
 from schemas.errors import ConfigError
 
