@@ -21,21 +21,26 @@ from tests.fixtures.deployment import Deployment, make_deployment
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
+POINTS = ("after_poll", "after_state_update", "inside_transaction", "after_commit", "during_recovery", "before_snapshot", "after_pack")
 #: Lives in the order of their deaths. Counts above one let a life take snapshots first; ``during_recovery`` follows a death that left outputs behind
 #: a snapshot.
-DEATHS = [
-    f"{name}:{count}"
-    for count in (1, 2, 5)
-    for name in ("after_poll", "after_state_update", "inside_transaction", "after_commit", "during_recovery", "before_snapshot", "after_pack")
-]
+SEVEN = tuple(f"{name}:{1 + number % 2}" for number, name in enumerate(POINTS))
+TWENTY_ONE = tuple(f"{name}:{count}" for count in (1, 2, 5) for name in POINTS)
 RECORDS_PER_LIFE = 300
 #: Small batches and several lanes, so that every point is passed many times; no partition goes idle.
 SETTINGS = {"source": {"batch_rows_max": 40, "source_lanes": 2, "linger_ms": 5, "idle_ms": 3_600_000}, "pipeline": {"workers": 2, "lanes": 2}}
 
 
-def chunks() -> Iterator[list[FleetRecord]]:
+@pytest.fixture(scope="module", params=[pytest.param(SEVEN, id="seven"), pytest.param(TWENTY_ONE, id="twenty-one", marks=pytest.mark.slow)])
+def deaths(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """Gives the points at which lives end; the last life ends in order."""
+    return tuple(request.param)
+
+
+def chunks(lives: int) -> Iterator[list[FleetRecord]]:
+    """Gives the records of each life."""
     records = Fleet(seed=7, agents=12, rate=200.0, base_time_ms=1_700_000_000_000).records()
-    for _ in range(len(DEATHS) + 1):
+    for _ in range(lives):
         yield list(itertools.islice(records, RECORDS_PER_LIFE))
 
 
@@ -54,11 +59,13 @@ def final_state(deployment: Deployment) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def unkilled(kafka: KafkaBroker, postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Book]:
-    deployment = make_deployment(kafka, postgres.create_database("unkilled"), tmp_path_factory.mktemp("unkilled"))
+def unkilled(
+    deaths: tuple[str, ...], kafka: KafkaBroker, postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Any], Book]:
+    deployment = make_deployment(kafka, postgres.create_database(f"unkilled_{len(deaths)}"), tmp_path_factory.mktemp("unkilled"))
     deployment.settings = dict(SETTINGS)
     book = Book(window_ms=10_000)
-    for chunk in chunks():
+    for chunk in chunks(len(deaths) + 1):
         deployment.publish(chunk)
         for record in chunk:
             book.add(record)
@@ -76,14 +83,14 @@ def test_the_unkilled_run_accounts_for_every_record(unkilled: tuple[dict[str, An
     )
 
 
-def test_twenty_one_kills_at_named_points_change_nothing(
-    unkilled: tuple[dict[str, Any], Book], kafka: KafkaBroker, database: str, tmp_path: Path
+def test_kills_at_named_points_change_nothing(
+    deaths: tuple[str, ...], unkilled: tuple[dict[str, Any], Book], kafka: KafkaBroker, database: str, tmp_path: Path
 ) -> None:
     expected, _ = unkilled
     deployment = make_deployment(kafka, database, tmp_path)
     deployment.settings = dict(SETTINGS)
-    to_come = chunks()
-    for death in DEATHS:
+    to_come = chunks(len(deaths) + 1)
+    for death in deaths:
         deployment.publish(next(to_come))
         died = deployment.headrace("run", failpoint=death)
         assert died.returncode == -signal.SIGKILL, (death, died.stderr[-3000:])

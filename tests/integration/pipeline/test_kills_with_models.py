@@ -120,7 +120,10 @@ def numbered(deployment: Deployment, records: Sequence[FleetRecord]) -> dict[tup
     return found
 
 
-@pytest.mark.parametrize("reactions", [("reject", "reject"), ("rules_only", "rules_only")], ids=["reject", "rules_only"])
+@pytest.mark.parametrize(
+    "reactions",
+    [pytest.param(("reject", "reject"), id="reject", marks=pytest.mark.slow), pytest.param(("rules_only", "rules_only"), id="rules_only")],
+)
 def test_kills_and_outages_give_what_an_unkilled_run_gives_whose_models_are_away_for_the_same_records(
     reactions: tuple[str, str], kafka: KafkaBroker, postgres: PostgresServer, database: str, tmp_path: Path
 ) -> None:

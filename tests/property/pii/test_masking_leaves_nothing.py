@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from presidio_analyzer import EntityRecognizer, RecognizerResult
 
 from operators.pii import leaf_masking
 from operators.pii.key_names import KEY_ENTITIES, KeyNames
-from operators.pii.leaves import Document, Number
+from operators.pii.leaves import Document
 from operators.pii.mask import MaskSpec, TextMasker
 from operators.pii.replace import Action, Actions, Placeholders, replaced
 from operators.pii.spans import Span, dedupe, resolve
@@ -137,11 +137,12 @@ def test_a_batch_is_masked_as_its_rows_are_alone(masker: TextMasker, values: lis
 
 @QUICK
 @given(number=st.from_regex(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?", fullmatch=True))
+@example(number="1000000.030000")
 def test_numbers_keep_their_spelling_unless_masked(masker: TextMasker, number: str) -> None:
     text = f'{{"n":{number},"s":"{EMAIL}"}}'
     masked = masker.mask_json([text]).values[0]
     assert masked is not None
-    assert masked == f'{{"n":{number},"s":"<EMAIL_ADDRESS>"}}' or (Number(number).text and json.loads(masked)["n"].startswith(("<", "-<")))
+    assert masked == f'{{"n":{number},"s":"<EMAIL_ADDRESS>"}}' or "<" in json.loads(masked)["n"]
 
 
 FINDINGS = st.lists(st.tuples(st.integers(0, 6), st.integers(1, 5), st.sampled_from([0, 0.4, 0.5, 1.0])), max_size=8)
