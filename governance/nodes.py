@@ -34,8 +34,9 @@ def _join(path: str, key: str) -> str:
 
 def guess(word: str, known: Sequence[str]) -> str:
     """Gives ``; did you mean 'x'?`` for the nearest known word, or an empty text."""
-    near = get_close_matches(word.lower(), known, n=1)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    lowered = {one.lower(): one for one in known}
+    near = get_close_matches(word.lower(), lowered, n=1)
+    return f"; did you mean '{lowered[near[0]]}'?" if near else ""
 
 
 class NodeReader:

@@ -1,12 +1,12 @@
-"""The file engine: the same topology over a JSONL file, in this process, without Kafka. For debugging and golden tests.
+"""The file engine: the same topology over a finite input, in this process. For debugging, golden tests, policy cases and replays.
 
-Each line is one event: a JSON object with the key ``topic``, or without it one of the three shapes (told by its fields). The record's coordinates are
-(topic, 0, number of the line within its topic). Windows are closed at the end of the file.
+Each line of a JSONL file is one event: a JSON object with the key ``topic``, or without it one of the three shapes (told by its fields). The record's
+coordinates are (topic, 0, number of the line within its topic). Windows are closed at the end of the input.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -52,12 +52,34 @@ def run_files(topology: Topology, input_path: Path, sink: Sink, telemetry: Telem
         ConfigError: The input cannot be read, or a line does not tell its topic.
     """
     partitions: list[Partition] = [(topic, 0) for topic in topology.inputs]
+    return run_frames(topology, partitions, batches_of(input_path, topology.inputs, batch_rows_max), sink, telemetry)
+
+
+def run_frames(
+    topology: Topology,
+    partitions: Sequence[Partition],
+    frames: Iterable[pl.DataFrame],
+    sink: Sink,
+    telemetry: Telemetry,
+    waits: bool = True,
+) -> RunSummary:
+    """Runs RAW frames through the topology, closes every window behind the last of them, and gives the counts.
+
+    Args:
+        topology: The pipeline.
+        partitions: Every partition of which rows can come.
+        frames: Each partition's rows in the order of its log.
+        sink: Where outputs go.
+        telemetry: Counts.
+        waits: Whether to wait for a model that is away where policy says so; else RetryableError leaves the call.
+    """
     intake = Intake(topology, partitions, Board(partitions), {}, lambda _marks: None, telemetry)
     lanes = [Lane(topology, partitions, telemetry) for _ in range(topology.lanes)]
     writers = [sink.open_lane(number, topology.lanes, sink.begin()) for number in range(topology.lanes)]
     try:
-        for raw in _batches(input_path, topology, batch_rows_max):
-            batches = Patience().persist(partial(intake.take, raw), Stop(), lambda error: log().warning("file.waiting", problem=str(error)))
+        for raw in frames:
+            take = partial(intake.take, raw)
+            batches = Patience().persist(take, Stop(), lambda error: log().warning("file.waiting", problem=str(error))) if waits else take()
             for lane, writer, batch in zip(lanes, writers, batches, strict=True):
                 _count(telemetry, sink.name, writer.write(lane.apply([batch]), _DEADLINE_S))
         for lane, writer in zip(lanes, writers, strict=True):
@@ -68,11 +90,20 @@ def run_files(topology: Topology, input_path: Path, sink: Sink, telemetry: Telem
     return summary_of(telemetry, sink.name)
 
 
-def _batches(path: Path, topology: Topology, batch_rows_max: int) -> Iterator[pl.DataFrame]:
-    """Gives the file as RAW frames."""
+def batches_of(path: Path, topics: Sequence[str], batch_rows_max: int = _BATCH_ROWS_MAX) -> Iterator[pl.DataFrame]:
+    """Gives a JSONL file as RAW frames.
+
+    Args:
+        path: The file.
+        topics: Input topics that a line may name.
+        batch_rows_max: Rows of one frame at most.
+
+    Raises:
+        ConfigError: The file cannot be read, or a line names another topic.
+    """
     if not path.is_file():
         raise ConfigError(f"--input {path}: no such file")
-    offsets = dict.fromkeys(topology.inputs, 0)
+    offsets = dict.fromkeys(topics, 0)
     rows: list[tuple[str, int, int, None, None, bytes, None]] = []
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
@@ -97,7 +128,7 @@ def _topic_of(line: bytes, where: str, known: dict[str, int]) -> tuple[str, byte
         return next(iter(known)), line
     named = fields.pop("topic", None)
     if named is None:
-        return next((topic for field, topic in _TOPIC_BY_FIELD if field in fields), "agent_events"), line
+        return topic_of_fields(fields), line
     topic = bytes(named).strip(b'"').decode("utf-8", "replace")
     if topic not in known:
         near = ", ".join(known)
@@ -105,6 +136,11 @@ def _topic_of(line: bytes, where: str, known: dict[str, int]) -> tuple[str, byte
             f"{where}: topic must be one of {near}; came {'another input topic' if topic in INPUTS else 'a name that is no input topic'}"
         )
     return topic, _ENCODE(fields)
+
+
+def topic_of_fields(fields: Container[str]) -> str:
+    """Gives the topic of an event that does not name one, by a field that only one shape has."""
+    return next((topic for field, topic in _TOPIC_BY_FIELD if field in fields), "agent_events")
 
 
 def _count(telemetry: Telemetry, sink: str, receipt: Receipt) -> None:

@@ -121,7 +121,7 @@ ONE_PROBLEM = [
     ("score_threshold: 0.4", "score_threshold: 40", "p.yaml:6:20: pii.score_threshold: must be a number above 0 and at most 1, came 40"),
     ("user_id: hash", "user_id: mask", "p.yaml:7:12: pii.user_id: must be one of hash, drop, keep, came 'mask'"),
     ("[EMAIL_ADDRESS]", "[EMAIL]", "p.yaml:11:25: pii.identifier_entities[0]: must be one of EMAIL_ADDRESS, BADGE, came 'EMAIL'"),
-    ("badge: BADGE", "badge: BADGES", "p.yaml:13:12: pii.key_names.badge: must be one of EMAIL_ADDRESS, BADGE, came 'BADGES'"),
+    ("badge: BADGE", "badge: BADGES", "p.yaml:13:12: pii.key_names.badge: must be one of EMAIL_ADDRESS, BADGE, came 'BADGES'; did you mean 'BADGE'?"),
     ("regex: 'B-\\d{4}'", "regex: 'B-('", "p.yaml:18:32: pii.recognisers[0].patterns[0].regex: not a regular expression: missing ) at character 4"),
     ("entity: BADGE", "entity: badge", "p.yaml:16:15: pii.recognisers[0].entity: must be upper case letters, digits and '_', came 'badge'"),
 ]  # fmt: skip
