@@ -12,6 +12,7 @@ from typing import Final
 import polars as pl
 
 from governance.parse import default_policy
+from operators.audit import Audit
 from operators.contract import KeyedStep, Order, StateSpec, Step
 from operators.decode import Decode
 from operators.deduplicate import Deduplicate
@@ -85,5 +86,6 @@ OPERATORS: Final = (
         order=Order.COMMUTATIVE,
         horizon_ms=30,
     ),
+    Operator("audit", "Writes down every verdict that is not a plain allow.", _DECIDED, Audit),
     Operator("enrich", "Applies the action and puts every event out.", _DECIDED, Enrich),
 )

@@ -40,3 +40,8 @@ def window_uid(*key: str) -> str:
 def alert_uid(event_uid: str, rule_id: str) -> str:
     """Gives the id of an alert: 32 hex digits over the event and the rule that raised it."""
     return _digest("alert", event_uid, rule_id)
+
+
+def audit_uid(what: str, *about: str) -> str:
+    """Gives the id of an entry of the audit log: 32 hex digits over what was done and what it was about."""
+    return _digest("audit", what, *about)

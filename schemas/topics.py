@@ -11,6 +11,8 @@ from typing import Final
 
 ID_HEADER: Final = "headrace-id"
 TRACE_HEADER: Final = "traceparent"
+#: Place of a message in the hash chain of its partition (``governance.audit_chain``).
+CHAIN_HEADER: Final = "headrace-chain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class OutputTopic:
         id_columns: Columns whose values, joined by ``:``, identify a message: a replay writes each id once.
         time_column: Column with the time of the record in ms.
         revision_column: Where set, rows share the id's first column and the highest revision is the valid one.
+        chained: Whether each message holds the hash of the one before it in its partition; such a topic is append-only and kept for ever.
     """
 
     name: str
@@ -39,6 +42,7 @@ class OutputTopic:
     id_columns: tuple[str, ...]
     time_column: str
     revision_column: str | None = None
+    chained: bool = False
 
 
 INPUTS: Final = {
@@ -59,6 +63,7 @@ OUTPUTS: Final = {
         OutputTopic("agent_metrics", "metric_window", "agent_id", ("window_uid", "revision"), "window_start", "revision"),
         OutputTopic("guardrail_decisions", "guardrail_decision", "agent_id", ("event_uid",), "event_time"),
         OutputTopic("alerts", "alert", "agent_id", ("alert_uid",), "event_time"),
+        OutputTopic("audit_log", "audit_record", "agent_id", ("audit_uid",), "event_time", chained=True),
         OutputTopic("dead_letters", "dead_letter", "record_uid", ("record_uid",), "kafka_time"),
     )
 }

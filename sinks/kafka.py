@@ -7,6 +7,7 @@ A lane owns one transactional id (``pipeline/lane``) and the output partitions `
 3. reads its partitions (read committed) from the position to the end and takes the ids found there into the position.
 
 A write is one transaction. Rows whose id was found are skipped: they are what the predecessor wrote after its last snapshot. Source: KIP-98, KIP-447.
+Messages of a chained topic carry their place in the hash chain of their partition (``sinks/kafka_chain.py``).
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from typing import Any, Final, TypeVar
 import polars as pl
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from governance.audit_chain import Link
 from operators.shards import shard_of
 from schemas.errors import FatalError, RetryableError
 from schemas.limits import OUTPUT_BYTES_MAX
-from schemas.topics import ID_HEADER, OUTPUTS, TRACE_HEADER, OutputTopic
+from schemas.topics import CHAIN_HEADER, ID_HEADER, OUTPUTS, TRACE_HEADER, OutputTopic
 from sinks.contract import OutputBatch, Receipt
 from sinks.errors import kafka_failure
+from sinks.kafka_chain import Chains, OnHead, header_of, last_link, stated_of
 from sinks.kafka_position import KafkaPosition, message_ids
 
 #: Turns an output frame into message values, in row order (Avro in Confluent wire format, or JSON).
@@ -66,6 +69,7 @@ class KafkaSink:
         prefix: Stands before each topic's name on the cluster.
         request_timeout_s: How long metadata and offset requests may take.
         probe: Called at ``inside_transaction``, ``after_commit`` and ``during_recovery``.
+        on_head: Told of each new head of a chained partition once it is committed; called in the threads of the lanes.
     """
 
     pipeline: str
@@ -75,6 +79,7 @@ class KafkaSink:
     prefix: str = ""
     request_timeout_s: float = 10.0
     probe: Probe = field(default=lambda _point: None)
+    on_head: OnHead = field(default=lambda _topic, _partition, _link: None)
 
     @property
     def name(self) -> str:
@@ -91,14 +96,24 @@ class KafkaSink:
         """One transaction takes a batch of any size."""
 
     def begin(self) -> bytes:
-        """Gives the end offset of every output partition."""
+        """Gives the end offset of every output partition, and the head of every chain that an earlier pipeline left there."""
         consumer = self._consumer("read_uncommitted")
         try:
             position = KafkaPosition()
             for topic, count in self.partitions.items():
                 for partition in range(count):
-                    position.advance(topic, partition, self._watermarks(consumer, topic, partition)[1])
+                    low, high = self._watermarks(consumer, topic, partition)
+                    position.advance(topic, partition, high)
+                    if OUTPUTS[topic].chained and high > low and (head := self._last_link(topic, partition, low, high)) is not None:
+                        position.heads.setdefault(topic, {})[partition] = head
             return position.to_bytes()
+        finally:
+            consumer.close()
+
+    def _last_link(self, topic: str, partition: int, low: int, high: int) -> Link | None:
+        consumer = self._consumer("read_committed")
+        try:
+            return last_link(consumer, TopicPartition(self.prefix + topic, partition), low, high)
         finally:
             consumer.close()
 
@@ -164,10 +179,11 @@ class KafkaSink:
                 return
             raise kafka_failure(error, f"read-back of {topic}[{partition}]")
         self.probe("during_recovery")
-        headers = message.headers() or []
-        for name, value in headers.items() if isinstance(headers, dict) else headers:
-            if name == ID_HEADER and isinstance(value, bytes):
-                position.wrote(topic, [value.decode("ascii")])
+        row_id = header_of(message, ID_HEADER)
+        if row_id is not None:
+            position.wrote(topic, [row_id.decode("ascii")])
+        if OUTPUTS[topic].chained and (stated := stated_of(message)) is not None:
+            position.heads.setdefault(topic, {})[partition] = stated.link
 
     def place(self, message: Message) -> tuple[str, int, int]:
         """Gives topic (without the prefix), partition and offset of a message."""
@@ -206,6 +222,7 @@ class KafkaLane:
         self._lane = lane
         self._lane_count = lane_count
         self._position = position
+        self._chains = Chains(position, sink.on_head)
         #: Ids of a transaction whose commit was asked for and not yet answered.
         self._undecided: dict[str, list[str]] | None = None
         #: Whether a transaction must be aborted before the next one begins.
@@ -253,15 +270,18 @@ class KafkaLane:
     def _produce(self, topic: OutputTopic, frame: pl.DataFrame, values: list[bytes], ids: list[str], until: float) -> None:
         name, keys = topic.name, frame[topic.key_column]
         partitions = output_partitions(keys, self._sink.partitions[name], self._lane, self._lane_count)
+        chain = self._chains.headers(name, partitions, ids, keys.to_list(), values) if topic.chained else [None] * len(ids)
         traces = frame[TRACE_HEADER].to_list() if TRACE_HEADER in frame.columns else [None] * len(ids)
         # A partition keeps the order, so the report of its last record tells the offset after all of them.
         last = dict(zip(partitions, ids, strict=True))
-        rows = zip(values, keys.to_list(), partitions, ids, traces, strict=True)
-        for value, key, partition, row_id, trace in rows:
+        rows = zip(values, keys.to_list(), partitions, ids, traces, chain, strict=True)
+        for value, key, partition, row_id, trace, link in rows:
             delivered = self._delivered if last[partition] == row_id else None
             headers: Headers = [(ID_HEADER, row_id)]
             if trace is not None:
                 headers.append((TRACE_HEADER, trace))
+            if link is not None:
+                headers.append((CHAIN_HEADER, link))
             while not self._queued(self._sink.prefix + name, value, key, partition, delivered, headers):
                 if time.monotonic() > until:
                     self._abort()
@@ -292,6 +312,7 @@ class KafkaLane:
         timeout_s = max(0.1, until - time.monotonic())
         _attempt(lambda: self._producer.commit_transaction(timeout_s), f"kafka lane {self._lane}, commit", self._abort)
         self._producer.poll(0)  # delivery reports, or the position would lag behind the log
+        self._chains.committed()
         self._undecided = None
 
     def _settle(self, until: float) -> dict[str, set[str]]:
@@ -306,6 +327,7 @@ class KafkaLane:
     def _abort(self) -> None:
         """Aborts the transaction now if the broker answers, else before the next one."""
         self._undecided = None
+        self._chains.aborted()
         self._aborting = True
         with suppress(KafkaException):
             self._abort_now()

@@ -14,6 +14,7 @@ from typing import Self
 
 import polars as pl
 
+from governance.audit_chain import Link
 from schemas.topics import OUTPUTS, OutputTopic
 
 
@@ -32,27 +33,35 @@ class KafkaPosition:
         offsets: Offset after the last record, by topic and partition.
         unmet: Ids that an earlier life wrote and the replay has not met, by topic. Of a topic with revisions an id is forgotten when a higher
             revision of it comes by, since a lower one cannot come any more.
+        heads: Last link of each chained partition, by topic and partition; absent where nothing was written yet.
     """
 
     offsets: dict[str, dict[int, int]] = field(default_factory=dict)
     unmet: dict[str, dict[str, None]] = field(default_factory=dict)
+    heads: dict[str, dict[int, Link]] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """Gives the position for a snapshot."""
         unmet = {topic: list(ids) for topic, ids in self.unmet.items() if ids}
-        return json.dumps({"offsets": self.offsets, "unmet": unmet}, separators=(",", ":"), sort_keys=True).encode()
+        heads = {topic: {partition: [head.seq, head.hash.hex()] for partition, head in parts.items()} for topic, parts in self.heads.items()}
+        return json.dumps({"offsets": self.offsets, "unmet": unmet, "heads": heads}, separators=(",", ":"), sort_keys=True).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Reads what ``to_bytes`` gave."""
         found = json.loads(data)
         offsets = {topic: {int(partition): offset for partition, offset in parts.items()} for topic, parts in found["offsets"].items()}
-        return cls(offsets, {topic: dict.fromkeys(ids) for topic, ids in found["unmet"].items()})
+        heads = {
+            topic: {int(partition): Link(seq, bytes.fromhex(digest)) for partition, (seq, digest) in parts.items()}
+            for topic, parts in found.get("heads", {}).items()
+        }
+        return cls(offsets, {topic: dict.fromkeys(ids) for topic, ids in found["unmet"].items()}, heads)
 
     def of_lane(self, lane: int, lane_count: int) -> Self:
         """Gives the part of a lane: the partitions it owns."""
         offsets = {topic: {p: offset for p, offset in parts.items() if p % lane_count == lane} for topic, parts in self.offsets.items()}
-        return type(self)(offsets, {topic: dict(ids) for topic, ids in self.unmet.items()})
+        heads = {topic: {p: head for p, head in parts.items() if p % lane_count == lane} for topic, parts in self.heads.items()}
+        return type(self)(offsets, {topic: dict(ids) for topic, ids in self.unmet.items()}, heads)
 
     def advance(self, topic: str, partition: int, offset: int) -> None:
         """Moves the offset of a partition forward, never back."""

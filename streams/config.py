@@ -19,6 +19,7 @@ from schemas.errors import ConfigError
 from streams.config_file import Path as KeyPath
 from streams.config_file import YamlDocument, read_yaml
 from streams.config_sections import (
+    AuditConfig,
     CacheConfig,
     Config,
     ConfluentRegistryConfig,
@@ -49,6 +50,7 @@ from streams.config_sections import (
 from streams.hash_key import hash_key_of
 
 __all__ = [
+    "AuditConfig",
     "CacheConfig",
     "Config",
     "ConfluentRegistryConfig",

@@ -163,9 +163,15 @@ class RecoveryConfig(Section):
 
 
 class TimescaleConfig(Section):
-    """The database that takes metrics, decisions, events and dead letters."""
+    """The database that takes metrics, decisions, alerts, the audit log and dead letters."""
 
     dsn: SecretStr = Field(description="libpq connection string; write ${NAME} to keep a password out of the file.")
+
+
+class AuditConfig(Section):
+    """The audit log."""
+
+    anchor_interval_ms: int = Field(default=60_000, ge=100, le=86_400_000, description="Time between anchors of the hash chains in PostgreSQL, ms.")
 
 
 class _QdrantSection(Section):
@@ -363,6 +369,7 @@ class Config(Section):
     source: SourceConfig = SourceConfig()
     recovery: RecoveryConfig = RecoveryConfig()
     timescale: TimescaleConfig | None = None
+    audit: AuditConfig = AuditConfig()
     qdrant: Annotated[QdrantConfig, Field(discriminator="type")] | None = None
     models: ModelsConfig | None = None
     registry: Annotated[FileRegistryConfig | ConfluentRegistryConfig, Field(discriminator="type")] = FileRegistryConfig()

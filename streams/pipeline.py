@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from governance.policy import Policy
 from models.results import TextModels
+from operators.audit import Audit
 from operators.contract import BatchStep, Step
 from operators.decode import Decode
 from operators.deduplicate import Deduplicate
@@ -47,6 +48,7 @@ def build_topology(
         Deduplicate(ttl_ms=pipeline.dedup_ttl_s * 1000),
         Decide(policy),
         Measure(window_ms=pipeline.window_s * 1000, lateness_ms=pipeline.lateness_s * 1000),
+        Audit(),
         Enrich(),
     )
     return Topology(
@@ -59,6 +61,7 @@ def build_topology(
         window_ms=pipeline.window_s * 1000,
         keyed=keyed,
         outputs=tuple(OUTPUTS),
+        policy=policy,
     )
 
 

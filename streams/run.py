@@ -21,6 +21,8 @@ from schemas.topics import OUTPUTS
 from sinks.contract import Sink
 from sinks.kafka import KafkaSink
 from sinks.timescale import TimescaleSink
+from streams.anchors import Anchors, anchored
+from streams.audit_persons import PersonKeys, seal
 from streams.batch import Partition
 from streams.client_log import with_log
 from streams.collector import rest_the_collector
@@ -71,9 +73,10 @@ def run_pipeline(
     """
     failpoints = Failpoints(config.testing.failpoint)
     patience = Patience(config.sink.retry.wait_first_ms / 1000, config.sink.retry.wait_longest_ms / 1000)
-    source, sinks = kafka_input(config), sinks_of(config, registry, failpoints, vectors)
+    source = kafka_input(config)
 
-    with RecoveryDirectory(config.recovery.dir) as recovery, _journals(topology, recovery, failpoints) as journals:
+    with RecoveryDirectory(config.recovery.dir) as recovery, _journals(topology, recovery, failpoints) as journals, anchored(config) as anchors:
+        sinks = sinks_of(config, registry, failpoints, vectors, anchors)
         recovery.check(fingerprint_of(topology, config, policy_digest))
         recovery.keep_policy(policy_digest, policy_text)
 
@@ -139,8 +142,24 @@ def kafka_input(config: Config) -> KafkaInput:
     return KafkaInput(with_log(kafka.client_settings()), config.pipeline.name, kafka.inputs, kafka.topic_prefix)
 
 
-def sinks_of(config: Config, registry: SchemaRegistry, failpoints: Failpoints, vectors: Sink | None = None) -> tuple[Sink, ...]:
-    """Gives the sinks that the configuration names; Kafka always."""
+def sinks_of(
+    config: Config,
+    registry: SchemaRegistry,
+    failpoints: Failpoints,
+    vectors: Sink | None = None,
+    anchors: Anchors | None = None,
+    persons: PersonKeys | None = None,
+) -> tuple[Sink, ...]:
+    """Gives the sinks that the configuration names; Kafka always.
+
+    Args:
+        config: The configuration.
+        registry: Where output schemas have their ids.
+        failpoints: Where tests kill the process.
+        vectors: The sink to a vector store.
+        anchors: Told of the heads of the audit chains.
+        persons: Keys under which the audit log names persons; None names none.
+    """
     assert (config.qdrant is None) == (vectors is None), "the caller makes the sink of vectors where one is configured"
     kafka = config.require_kafka()
     encoders = {topic.name: partial(_encode, topic.schema, registry.id_of(topic.schema)) for topic in OUTPUTS.values()}
@@ -152,13 +171,14 @@ def sinks_of(config: Config, registry: SchemaRegistry, failpoints: Failpoints, v
             encode=lambda topic, frame: encoders[topic](frame),
             prefix=kafka.topic_prefix,
             probe=failpoints.hit,
+            on_head=(lambda _topic, _partition, _link: None) if anchors is None else anchors.took,
         )
     ]
     if config.timescale is not None:
         sinks.append(TimescaleSink(config.timescale.dsn.get_secret_value()))
     if vectors is not None:
         sinks.append(vectors)
-    return tuple(sinks)
+    return tuple(seal(sink, persons) for sink in sinks)
 
 
 def _encode(schema: str, schema_id: int, frame: pl.DataFrame) -> list[bytes]:

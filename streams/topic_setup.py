@@ -12,12 +12,20 @@ from streams.publish import ensure_topics
 
 #: Masking may lengthen a record.
 OUTPUT_SETTINGS: Final[Mapping[str, str]] = {"max.message.bytes": str(OUTPUT_BYTES_MAX)}
+#: A hash chain is kept whole: the broker's own retention would cut off its beginning.
+CHAINED_SETTINGS: Final[Mapping[str, str]] = {**OUTPUT_SETTINGS, "cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 
 
 def create_topics(kafka: KafkaConfig, input_partitions: int) -> list[str]:
     """Creates input and output topics that are not there and gives their names."""
-    outputs = {kafka.topic_prefix + topic: kafka.output_partitions for topic in OUTPUTS}
-    return create_inputs(kafka, input_partitions) + ensure_topics(kafka.client_settings(), outputs, OUTPUT_SETTINGS)
+    created = create_inputs(kafka, input_partitions)
+    for settings, topics in ((OUTPUT_SETTINGS, _outputs(kafka, chained=False)), (CHAINED_SETTINGS, _outputs(kafka, chained=True))):
+        created += ensure_topics(kafka.client_settings(), topics, settings)
+    return created
+
+
+def _outputs(kafka: KafkaConfig, *, chained: bool) -> dict[str, int]:
+    return {kafka.topic_prefix + name: kafka.output_partitions for name, topic in OUTPUTS.items() if topic.chained is chained}
 
 
 def create_inputs(kafka: KafkaConfig, partitions: int) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from governance.policy import Policy
 from operators.contract import BatchStep, KeyedStep, Step
 from schemas.errors import ConfigError
 
@@ -27,6 +28,7 @@ class Topology:
         window_ms: Length of a metric window; how far an idle stream is closed past its newest event.
         keyed: Steps run on a lane, in order; batch steps may stand among them.
         outputs: Output topics.
+        policy: Policy in force; None where nothing judges. A start writes it down in the audit log.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Topology:
     window_ms: int
     keyed: tuple[Step, ...]
     outputs: tuple[str, ...]
+    policy: Policy | None = None
 
     def __post_init__(self) -> None:
         names = [step.name for step in (*self.front, *self.keyed)]

@@ -13,6 +13,7 @@ from typing import Final
 import typer
 
 from schemas.errors import ConfigError, HeadraceError
+from streams.cli.audit import audit_app
 from streams.cli.cases import try_cases
 from streams.cli.demo import demo
 from streams.cli.doctor import doctor
@@ -50,6 +51,7 @@ app.command("score")(score)
 app.add_typer(models_app)
 app.command("lint")(lint)
 app.command("test")(try_cases)
+app.add_typer(audit_app)
 app.command("graph")(graph)
 app.command("doctor")(doctor)
 

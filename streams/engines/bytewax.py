@@ -33,7 +33,8 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
 from schemas.errors import RetryableError
-from sinks.contract import Sink, SinkLane
+from sinks.contract import OutputBatch, Sink, SinkLane
+from streams.audit_start import policy_in_force
 from streams.batch import LaneBatch, Marks, Partition
 from streams.credits import Credits, Ticket
 from streams.facts import FactsJournal
@@ -311,6 +312,8 @@ class _LanePart(StatefulSinkPartition[LaneBatch, str]):
         positions = {**run.begin_sinks, **({name: bytes.fromhex(position) for name, position in found["sinks"].items()} if found else {})}
         self._writers = {sink.name: self._writer(sink, number, positions[sink.name]) for sink in run.sinks}
         run.abandon += [writer.abandon for writer in self._writers.values()]
+        if number == 0 and run.topology.policy is not None:
+            self._put(policy_in_force(run.topology.name, run.topology.policy, resume), 0, None)
 
     def _writer(self, sink: Sink, number: int, position: bytes) -> LaneWriter:
         run = self._run
@@ -331,8 +334,10 @@ class _LanePart(StatefulSinkPartition[LaneBatch, str]):
             run.failpoints.hit("after_state_update")
         if not rows and not outputs:
             return
-        oldest = min((batch.oldest_kafka_time for batch in batches if batch.oldest_kafka_time is not None), default=None)
-        ticket = Ticket(rows, len(self._writers), oldest, run.credits, run.telemetry.end_to_end)
+        self._put(outputs, rows, min((batch.oldest_kafka_time for batch in batches if batch.oldest_kafka_time is not None), default=None))
+
+    def _put(self, outputs: OutputBatch, rows: int, oldest: int | None) -> None:
+        ticket = Ticket(rows, len(self._writers), oldest, self._run.credits, self._run.telemetry.end_to_end)
         for writer in self._writers.values():
             writer.put(outputs, ticket)
 

@@ -18,6 +18,7 @@ from schemas.errors import ConfigError
 from schemas.events import RAW
 from schemas.topics import INPUTS
 from sinks.contract import Receipt, Sink
+from streams.audit_persons import seal
 from streams.batch import Partition
 from streams.intake import Board, Intake
 from streams.lane import Lane
@@ -75,7 +76,8 @@ def run_frames(
     """
     intake = Intake(topology, partitions, Board(partitions), {}, lambda _marks: None, telemetry)
     lanes = [Lane(topology, partitions, telemetry) for _ in range(topology.lanes)]
-    writers = [sink.open_lane(number, topology.lanes, sink.begin()) for number in range(topology.lanes)]
+    sealed = seal(sink, None)
+    writers = [sealed.open_lane(number, topology.lanes, sink.begin()) for number in range(topology.lanes)]
     try:
         for raw in frames:
             take = partial(intake.take, raw)

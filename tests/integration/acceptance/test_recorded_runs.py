@@ -175,7 +175,8 @@ def test_kafka_gives_what_files_give(by_files: Done, on_kafka: tuple[Done, Deplo
         if topic == "dead_letters":  # its id is its place
             assert [_without(letter, without) for letter in done.topics[topic]] == [_without(letter, without) for letter in by_files.topics[topic]]
             continue
-        found, expected = by_id(topic, done.topics[topic], without), by_id(topic, by_files.topics[topic], without)
+        records = [record for record in done.topics[topic] if record.get("what") != "policy"]  # a start on Kafka writes down which policy judges
+        found, expected = by_id(topic, records, without), by_id(topic, by_files.topics[topic], without)
         assert found.keys() == expected.keys(), topic
         assert {uid: found[uid] for uid in found if found[uid] != expected[uid]} == {}, topic
 

@@ -1,0 +1,41 @@
+"""The audit entry of a start: which policy judges from here on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+
+import polars as pl
+
+from governance.policy import Policy
+from operators.audit import TOPIC
+from schemas.coordinates import audit_uid
+from schemas.frames import output_schema
+from sinks.contract import OutputBatch
+
+
+def policy_in_force(pipeline: str, policy: Policy, resumed: str | None) -> OutputBatch:
+    """Gives the entry that says which policy judges.
+
+    Args:
+        pipeline: Name of the pipeline.
+        policy: The policy.
+        resumed: The snapshot that is resumed from; None at a first start. A start that dies before its first snapshot and the one after it resume
+            from the same, so that
+            the topic gets one entry.
+    """
+    schema = output_schema(TOPIC)
+    snapshot = "none" if resumed is None else hashlib.sha256(resumed.encode()).hexdigest()[:32]
+    entry = {
+        "audit_uid": audit_uid("policy", pipeline, policy.digest, snapshot),
+        "event_time": time.time_ns() // 1_000_000,
+        "what": "policy",
+        "service": "run",
+        "agent_id": "headrace",
+        "result": "in_force",
+        "policy_id": policy.id,
+        "policy_version": policy.version,
+        "detail": json.dumps({"pipeline": pipeline, "policy_digest": policy.digest}, sort_keys=True),
+    }
+    return {TOPIC: pl.DataFrame([{name: entry.get(name) for name in schema}], schema=schema)}
