@@ -9,6 +9,7 @@ secret    opens something: passwords, keys, tokens
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 
 class DataClass(StrEnum):
@@ -26,4 +27,10 @@ class Handling(StrEnum):
     DROP = "drop"  # the value is left out: null, or the empty text inside a text
     MASK = "mask"  # a placeholder that names the entity stands in its place
     HASH = "hash"  # a keyed hash: equal values stay equal, nobody without the key can test a guess
+    ENCRYPT = "encrypt"  # a ciphertext that `headrace reveal` opens: equal values stay equal under one key
+    TOKENISE = "tokenise"  # a token; what it stands for lies in the vault, sealed under the key of the person
     KEEP = "keep"  # the value stays
+
+
+#: What can become of a whole field: to seal one, name its entity.
+FIELD_HANDLINGS: Final = (Handling.DROP, Handling.MASK, Handling.HASH, Handling.KEEP)

@@ -80,6 +80,9 @@ class KeyRing:
         return key
 
 
+NO_KEYS: Final = KeyRing()
+
+
 def parse_key_ring(text: str, where: str) -> KeyRing:
     """Gives the ring that a key file says.
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import yaml
 
-from governance.data_classes import DataClass, Handling
+from governance.data_classes import FIELD_HANDLINGS, DataClass, Handling
 from governance.nodes import NodeReader, pick
 from governance.parse_models import models_policy
 from governance.parse_patterns import read_patterns
@@ -59,7 +59,7 @@ def default_policy() -> Policy:
 
 def _handling(reader: NodeReader, node: yaml.Node | None) -> tuple[tuple[DataClass, Handling], ...]:
     values = reader.mapping(node, "handling", [member.value for member in DataClass])
-    read = {member: reader.choice(*pick(values, member, "handling"), Handling) for member in DataClass}
+    read = {member: reader.choice(*pick(values, member, "handling"), Handling, FIELD_HANDLINGS) for member in DataClass}
     return tuple((member, handling) for member, handling in read.items() if handling is not None)
 
 

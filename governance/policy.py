@@ -100,6 +100,16 @@ class PiiPolicy:
         """Gives what is done with a finding; an entity that the policy does not name is kept, for it is not looked for."""
         return dict(self.entities).get(entity, Handling.KEEP)
 
+    @property
+    def tokenises(self) -> bool:
+        """Whether values go to the vault."""
+        return any(handling is Handling.TOKENISE for _, handling in self.entities)
+
+    @property
+    def seals(self) -> bool:
+        """Whether a key ring is needed: something is encrypted or goes to the vault."""
+        return any(handling in (Handling.ENCRYPT, Handling.TOKENISE) for _, handling in self.entities)
+
 
 class WhenDown(StrEnum):
     """What becomes of an event for which a model that policy names is away. Never one of them: passing it on raw or without a mark."""

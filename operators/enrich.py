@@ -11,6 +11,7 @@ from operators.contract import Outcome, dead_rows
 from schemas.errors import OutputOversized
 from schemas.events import CONTENT, DECIDED, EVENT, INSPECTED, MASKED, ROW_WATERMARK, SCORED
 from schemas.limits import OUTPUT_BYTES_MAX
+from schemas.vault import VAULT_ROW, VAULT_TOKENS
 
 #: What stands in the place of redacted content: a JSON text, like all content.
 REDACTED: Final = '"<REDACTED>"'
@@ -19,7 +20,7 @@ REDACTED: Final = '"<REDACTED>"'
 ENRICHED_COLUMNS: Final = (
     "event_uid",
     *(name for name in EVENT if name not in ("event_uid", "content_digest")),
-    *(name for name in MASKED if name != "raw_hits"),
+    *(name for name in MASKED if name not in ("raw_hits", "sealed")),
     *SCORED,
     *INSPECTED,
     *DECIDED,
@@ -53,8 +54,10 @@ class Enrich:
 
     A row whose texts exceed what the output topic takes (masking can lengthen them) is dead with ``output_oversized``.
 
+    What tokens in the texts stand for (``sealed``) goes to the vault, whatever the action.
+
     Shapes: rows of EVENT, MASKED, SCORED, INSPECTED, DECIDED and ROW_WATERMARK, and ``late`` where ``measure`` added it (False otherwise); the same
-    rows with the action applied. Output ``enriched_events``: one row each.
+    rows with the action applied. Outputs: ``enriched_events``, one row each; ``vault_tokens``, one for each value behind a token.
 
     Args:
         text_bytes_max: Bytes of content and of the list of what was masked, together, in one enriched event.
@@ -73,7 +76,7 @@ class Enrich:
             applied = applied.with_columns(pl.lit(False).alias("late"))
         largest = batch.get_column("value_bytes").max()
         if not isinstance(largest, int) or largest * _GROWTH_MAX <= self._text_bytes_max:
-            return Outcome(applied, outputs={"enriched_events": applied.select(ENRICHED_COLUMNS)})
+            return Outcome(applied, outputs=_outputs(applied))
         return self._sized(applied)
 
     def _sized(self, rows: pl.DataFrame) -> Outcome:
@@ -82,4 +85,12 @@ class Enrich:
         reason = f"enriched event: want at most {self._text_bytes_max} bytes of text, got more; lower the limit on an input record"
         dead = dead_rows(rows.filter(oversized), step=self.name, disposition="dead", code=OutputOversized.code, reason=reason)
         fitting = rows.filter(~oversized)
-        return Outcome(fitting, outputs={"enriched_events": fitting.select(ENRICHED_COLUMNS)}, dead=dead)
+        return Outcome(fitting, outputs=_outputs(fitting), dead=dead)
+
+
+def _outputs(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    enriched = {"enriched_events": rows.select(ENRICHED_COLUMNS)}
+    held = rows.select("sealed", "event_time").drop_nulls("sealed")
+    if held.is_empty():
+        return enriched
+    return enriched | {VAULT_TOKENS: held.explode("sealed").unnest("sealed").select(VAULT_ROW.names())}

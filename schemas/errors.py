@@ -20,6 +20,7 @@
     │   └── OutputOversized          output_oversized      an output record exceeds what its topic takes
     ├── RetryableError           the world is away for a while: pause, nothing is committed, try again
     └── FatalError               the run cannot keep its promises: stop
+        └── SealBroken               a ciphertext does not open: it was changed, or another key made it
 
 Each leaf of RecordError has a stable ``code``: it is the metric label, the symbol in ``dead_letter.avsc`` and a heading in
 ``docs/dead-letters.md``; a house test holds the four equal. Vectorised steps do not raise: they put rows with the class's ``code`` into
@@ -158,6 +159,10 @@ class RetryableError(HeadraceError):
 
 class FatalError(HeadraceError):
     """The run cannot keep its promises (fenced, lost lease, lost offsets, broken state): it stops at once."""
+
+
+class SealBroken(FatalError):
+    """A ciphertext does not open: it was changed, or another key made it. Nothing of what it holds is known."""
 
 
 def record_error_codes() -> tuple[str, ...]:

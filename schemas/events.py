@@ -16,6 +16,8 @@ from typing import Final
 
 import polars as pl
 
+from schemas.vault import SEALED_VALUE
+
 COORDINATES: Final[dict[str, pl.DataType]] = {
     "topic": pl.String(),
     "partition": pl.Int32(),
@@ -108,6 +110,8 @@ MASKED: Final[dict[str, pl.DataType]] = {
     # JSON text: [[entity, column, path, score], ...] with masked paths; null where nothing was masked
     "masked": pl.String(),
     "masked_count": pl.Int64(),
+    # What tokens stand for, sealed, for the vault alone; null where there are none
+    "sealed": pl.List(SEALED_VALUE),
     # ids of rules that hit on the raw value inside mask
     "raw_hits": pl.List(pl.String()),
 }

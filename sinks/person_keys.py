@@ -20,17 +20,13 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from governance.key_ring import KEY_BYTES, Key, KeyRing, KeyUse
-from schemas.errors import FatalError
+from schemas.errors import FatalError, SealBroken
 
 #: Stands for the person of a value that came without a user id.
 NOBODY: Final = "nobody"
 
 _NONCE_BYTES: Final = 12
 Connection = psycopg.Connection[Any]
-
-
-class SealBroken(FatalError):
-    """A ciphertext does not open: it was changed, or another key made it."""
 
 
 @dataclass(frozen=True, slots=True)

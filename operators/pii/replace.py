@@ -10,6 +10,8 @@ from hashlib import blake2b
 from types import MappingProxyType
 from typing import Final
 
+from governance.key_ring import KeyRing, KeyUse
+from operators.pii.seal import Sealer
 from operators.pii.spans import Span, resolve
 from schemas.errors import ConfigError
 
@@ -22,8 +24,14 @@ class Action(StrEnum):
 
     MASK = "mask"  # <EMAIL_ADDRESS>
     HASH = "hash"  # <EMAIL_ADDRESS:kjdmgbpahcol>: equal values stay equal, under one key
+    ENCRYPT = "encrypt"  # <EMAIL_ADDRESS:e:kid:letters>: a ciphertext that the key ring opens
+    TOKENISE = "tokenise"  # <EMAIL_ADDRESS:s:kid:letters>, for which operators.pii.tokens puts <EMAIL_ADDRESS:t:kid:letters>
     DROP = "drop"  # nothing stands in its place
     KEEP = "keep"  # it is left as it is
+
+
+#: What needs a key that opens again.
+SEALING: Final = frozenset({Action.ENCRYPT, Action.TOKENISE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +42,24 @@ class Actions:
         by_entity: Actions of single entities.
         default: Action of all others.
         key: Secret of at least 16 bytes for hashes; equal values have equal hashes as long as it stays the same.
+        kid: Id of that key in a key ring, named in every hash; None for a lone key.
+        sealer: Encrypts; needed where an entity is encrypted or gets a token.
     """
 
     key: bytes
     by_entity: Mapping[str, Action] = field(default_factory=lambda: MappingProxyType({}))
     default: Action = Action.MASK
+    kid: str | None = None
+    sealer: Sealer | None = None
 
     def __post_init__(self) -> None:
-        """Holds the key to its length.
+        """Holds the key to its length, and sealing to a key.
 
         Raises:
-            ConfigError: The key is too short.
+            ConfigError: The key is too short, or there is none to seal with.
         """
+        if self.sealer is None and not SEALING.isdisjoint((*self.by_entity.values(), self.default)):
+            KeyRing().require(KeyUse.SEAL, "a policy that encrypts or tokenises")
         if len(self.key) < _KEY_BYTES_MIN:
             raise ConfigError(f"pii.key: must have at least {_KEY_BYTES_MIN} bytes, has {len(self.key)}")
 
@@ -58,15 +72,24 @@ class Actions:
         action = self.of(entity)
         if action is Action.DROP:
             return ""
-        return f"<{entity}:{self.name(entity, raw)}>" if action is Action.HASH else f"<{entity}>"
+        if action is Action.HASH:
+            return f"<{entity}:{self._kid}{self.name(entity, raw)}>"
+        sealed = self.sealer.sealed(entity, raw) if self.sealer is not None and action in SEALING else None
+        if self.sealer is None or sealed is None:  # nothing to seal, or too long for it
+            return f"<{entity}>"
+        return f"<{entity}:{'e' if action is Action.ENCRYPT else 's'}:{self.sealer.kid}:{sealed}>"
 
     def name(self, entity: str, raw: str) -> str:
         """Twelve letters (48 bits) that stand for a value. Letters, because digits could be taken for personal data once more."""
         return self._digest(b"headrace-value", f"{entity}\0{raw}", 6).translate(_LETTERS)
 
     def id_name(self, raw: str) -> str:
-        """Sixteen hexadecimal digits (64 bits) that stand for an identifier."""
-        return self._digest(b"headrace-id", raw, 8)
+        """Sixteen hexadecimal digits (64 bits) that stand for an identifier, after the id of the key where it has one."""
+        return ("" if self.kid is None else f"{self.kid}_") + self._digest(b"headrace-id", raw, 8)
+
+    @property
+    def _kid(self) -> str:
+        return "" if self.kid is None else f"{self.kid}:"
 
     def _digest(self, purpose: bytes, text: str, size_bytes: int) -> str:
         key = blake2b(self.key, digest_size=32).digest()
@@ -83,7 +106,7 @@ class Placeholders:
     def __init__(self, entities: Collection[str]) -> None:
         # Only what this program writes counts as a placeholder: upper case names of known entities and letters that are no data.
         names = "|".join(sorted(map(re.escape, entities), key=len, reverse=True))
-        self._pattern = re.compile(rf"<(?:{names})(?::[a-p]{{12}})?>")
+        self._pattern = re.compile(rf"<(?:{names})(?::(?:[a-p]{{6}}:)?[a-p]{{12}}|:t:[a-p]{{6}}:[a-p]{{24}}|:[es]:[a-p]{{6}}:(?:[a-p]{{32}})+)?>")
 
     def is_one(self, text: str) -> bool:
         """Whether the text is a placeholder and nothing else."""

@@ -9,36 +9,43 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import Final
 
 import msgspec
 import polars as pl
 
 from governance.data_classes import Handling
+from governance.key_ring import NO_KEYS, Key, KeyRing, KeyUse
 from governance.policy import NAME_ENTITIES, Policy
 from operators.contract import NO_DEAD, Outcome, dead_rows
 from operators.guardrails.rules import RawRules
 from operators.multipattern import CompiledStore
+from operators.pii.hashes import UserHash, hash_kid
 from operators.pii.leaves import LeafReader
 from operators.pii.mask import MaskedTexts, MaskSpec, TextMasker, leaf_reader
 from operators.pii.names import NO_NAMES, NONE_FOUND, Names, decoded
-from operators.pii.replace import Action, Actions
+from operators.pii.replace import SEALING, Action, Actions
+from operators.pii.seal import Sealer
 from operators.pii.spec import ExtraRecogniser, PatternSpec, RecogniserSpec
+from operators.pii.tokens import Tokeniser
 from schemas.coordinates import event_uid
 from schemas.errors import MaskingFailed, RecordError
-from schemas.events import CONTENT, IDENTIFIERS, NAMED, NAMES, SCORED
+from schemas.events import CONTENT, IDENTIFIERS, MASKED, NAMED, NAMES, SCORED
 
-_USER_HASH_BYTES: Final = 8
 _ENCODE: Final = msgspec.json.Encoder().encode
 
 
-def mask_spec(policy: Policy, hash_key: bytes) -> MaskSpec:
-    """Gives how texts are masked under a policy."""
+def mask_spec(policy: Policy, hash_key: bytes, ring: KeyRing = NO_KEYS) -> MaskSpec:
+    """Gives how texts are masked under a policy.
+
+    Raises:
+        ConfigError: The policy encrypts or tokenises, and the ring has no key for it.
+    """
     pii = policy.pii
     actions = {entity: Action(handling.value) for entity, handling in pii.entities}
+    sealer = None if SEALING.isdisjoint(actions.values()) else Sealer(ring)
     return MaskSpec(
-        actions=Actions(key=hash_key, by_entity=actions, default=Action.MASK),
+        actions=Actions(key=hash_key, by_entity=actions, default=Action.MASK, kid=hash_kid(ring, hash_key), sealer=sealer),
         recogniser=RecogniserSpec(
             extra=tuple(
                 ExtraRecogniser(r.entity, r.name, tuple(PatternSpec(p.name, p.regex, p.score) for p in r.patterns), r.context)
@@ -55,7 +62,8 @@ def mask_spec(policy: Policy, hash_key: bytes) -> MaskSpec:
 
 def examined_leaves(policy: Policy) -> LeafReader:
     """Gives what tells the leaves that ``mask`` examines under a policy."""
-    return leaf_reader(mask_spec(policy, bytes(32)))
+    # Nothing is hashed or sealed by it: which keys it is given does not matter.
+    return leaf_reader(mask_spec(policy, bytes(32), KeyRing((Key(KeyUse.SEAL, "aaaaaa", bytes(32)),))))
 
 
 class Mask:
@@ -65,18 +73,20 @@ class Mask:
         policy: What is personal, what becomes of it, and the rules that need raw values.
         hash_key: Key of the hashes that stand for identifiers; at least 16 bytes.
         store: Where compiled databases are kept; None compiles them.
+        ring: Keys for what policy encrypts or tokenises.
 
     Raises:
-        ConfigError: The policy's expressions, or an installed library, are not what the recogniser can work with.
+        ConfigError: The policy's expressions, or an installed library, are not what the recogniser can work with, or a key is missing.
     """
 
     name = "mask"
 
-    def __init__(self, policy: Policy, hash_key: bytes, store: CompiledStore | None = None) -> None:
+    def __init__(self, policy: Policy, hash_key: bytes, store: CompiledStore | None = None, ring: KeyRing = NO_KEYS) -> None:
         rules = RawRules(policy, store)
-        self._masker = TextMasker(mask_spec(policy, hash_key), rules, rules.surely_quiet, store)
+        self._masker = TextMasker(mask_spec(policy, hash_key, ring), rules, rules.surely_quiet, store)
+        self._tokeniser = Tokeniser(Sealer(ring)) if policy.pii.tokenises else None
         self._user_id = policy.pii.user_id
-        self._key = blake2b(hash_key, digest_size=32, person=b"headrace-user").digest()
+        self._user_hash = UserHash(hash_key, hash_kid(ring, hash_key))
 
     def __call__(self, batch: pl.DataFrame) -> Outcome:
         """Masks one batch; rows that cannot be masked are dead with the code of what failed."""
@@ -90,7 +100,10 @@ class Mask:
         failures |= {places[at][1]: error for at, error in masked.failures.items()}
         columns = _columns(batch, held, masked) + [_empty(name, dtype, height) for name, dtype in SCORED.items() if name not in batch.columns]
         batch = batch.drop(NAMED, strict=False)
-        batch = self._with_masked_ids(batch.with_columns(columns + _found(masked, places, height)), failures)
+        batch = batch.with_columns(columns + _found(masked, places, height))
+        if self._tokeniser is not None:
+            batch = self._tokeniser.tokenised(batch, self._hashed(batch["user_id"]).to_list())
+        batch = self._with_masked_ids(batch, failures)
         rejected = NO_DEAD
         if failures:
             batch, rejected = _without(batch, failures)
@@ -134,9 +147,12 @@ class Mask:
         if self._user_id is Handling.KEEP:
             return raw
         if self._user_id is Handling.DROP:
-            return pl.Series(raw.name, [None], dtype=pl.String).new_from_index(0, len(raw))
+            return _empty(raw.name, pl.String(), len(raw))
+        return self._hashed(raw)
+
+    def _hashed(self, raw: pl.Series) -> pl.Series:
         distinct = raw.drop_nulls().unique().to_list()
-        hashes = [f"u_{blake2b(user.encode(), key=self._key, digest_size=_USER_HASH_BYTES).hexdigest()}" for user in distinct]
+        hashes = [self._user_hash.of(user) for user in distinct]
         return raw.replace_strict(distinct, hashes, default=None, return_dtype=pl.String)
 
 
@@ -192,6 +208,7 @@ def _found(masked: MaskedTexts, texts: list[tuple[str, int]], height: int) -> li
     return [
         pl.Series("masked", lists, dtype=pl.String),
         pl.Series("masked_count", counts, dtype=pl.Int64),
+        _empty("sealed", MASKED["sealed"], height),
         pl.Series("raw_hits", [sorted(set(of_row)) if of_row else None for of_row in rules], dtype=pl.List(pl.String)),
     ]
 

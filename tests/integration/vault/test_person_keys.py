@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from governance.key_ring import Key, KeyRing, KeyUse
-from schemas.errors import ConfigError, FatalError
-from sinks.person_keys import PersonKey, PersonKeys, SealBroken
+from schemas.errors import ConfigError, FatalError, SealBroken
+from sinks.person_keys import PersonKey, PersonKeys
 from tests.integration.vault.conftest import RING
 
 pytestmark = pytest.mark.integration
