@@ -20,6 +20,7 @@ from schemas.errors import ConfigError
 _SCORE_MAX: Final = 1.0
 #: spaCy cuts a text at white space before all else; one space after a word belongs to the word.
 _PIECES: Final = re.compile(r"\S+ ?|\s+")
+_DIGIT: Final = re.compile(r"[0-9]").search
 
 
 class Token(NamedTuple):
@@ -80,6 +81,10 @@ class ContextWords:
             for start, end, score in findings
         ]
 
+    def is_cheap(self, piece: str) -> bool:
+        """Whether the tokens of a piece are known, or told without spaCy."""
+        return piece in self._known or (piece.isascii() and piece.rstrip(" ").isalpha())
+
     def tokens(self, piece: str) -> tuple[Token, ...]:
         """The tokens of a run of white space, or of a run of other characters with or without the one space after it."""
         known = self._known.get(piece)
@@ -109,17 +114,12 @@ class Surroundings:
 
     def __init__(self, text: str, source: ContextWords) -> None:
         self._source = source
+        self._lower = text.lower()
         self._pieces: list[str] = _PIECES.findall(text)
         self._ends = list(accumulate(map(len, self._pieces)))
-        # Pieces of tokens with colons count as keywords wherever they stand, stop words too.
-        self._colon_words = {
-            word
-            for piece in (self._pieces if ":" in text else ())
-            if ":" in piece
-            for token in source.tokens(piece)
-            if ":" in token.lower
-            for word in token.keywords
-        }
+        self._ascii = text.isascii()
+        self._has_colon = ":" in text
+        self._colon_words: dict[str, bool] = {}
 
     def support(self, start: int, context: Sequence[str]) -> bool:
         """Whether one of the context words is part of the token at an offset or of the five keywords before it.
@@ -129,9 +129,12 @@ class Surroundings:
         Raises:
             ValueError: The offset is after the last token.
         """
+        near = self._near(start, context)
+        if near is not None and (near or self._leads_nowhere(start, context)):
+            return near
         index, own = self._place(start)
-        left = self._source.words_before
-        for token in self._backward(index, own):
+        left = 0 if near is False else self._source.words_before
+        for token in self._backward(index, own) if left else ():
             if self._is_keyword(token):
                 if any(word in token.lower for word in context):
                     return True
@@ -140,6 +143,50 @@ class Surroundings:
                     break
         following = next((token.lower for token in self._forward(index, own) if self._is_keyword(token)), "")
         return any(word in following for word in context)
+
+    def _near(self, start: int, context: Sequence[str]) -> bool | None:
+        """Whether a context word is part of the token at an offset or of the keywords before it, from bounds on the number of keywords.
+
+        None where bounds do not settle it. Only words are cheap to tokenise, and a finding seldom stands in one. A piece without a context word
+        need not be tokenised: no token of it is one, it holds at most one keyword a character, and at least one where it has a digit and no colon.
+        """
+        index, offset = self._piece_at(start)
+        if not self._ascii or index == len(self._ends) or self._pieces[index][offset] == " " or _holds(self._pieces[index], context):
+            return None
+        if not any(self._lower.find(word, 0, start) >= 0 for word in context):
+            return False
+        # How many more keywords are looked at, with as few and with as many of them up to here as there can be.
+        most = self._source.words_before - (self._pieces[index][offset].isdigit() and ":" not in self._pieces[index])
+        least = self._source.words_before - 1 - offset
+        for piece in self._pieces[index - 1 :: -1] if index else ():
+            if self._source.is_cheap(piece) or _holds(piece, context):
+                for token in reversed(self._source.tokens(piece)):
+                    if most > 0 and self._is_keyword(token):
+                        if any(word in token.lower for word in context):
+                            return True if least > 0 else None
+                        most, least = most - 1, least - 1
+            else:
+                most, least = most - _has_keyword(piece, 0), least - len(piece)
+            if most <= 0:
+                break
+        return False
+
+    def _leads_nowhere(self, start: int, context: Sequence[str]) -> bool:
+        """Whether surely no context word is part of the first keyword from an offset on, given that its piece holds none."""
+        index, offset = self._piece_at(start)
+        if _has_keyword(self._pieces[index], offset):
+            return True
+        for piece in self._pieces[index + 1 :]:
+            if _holds(piece, context):
+                return False
+            if _has_keyword(piece, 0) or (self._source.is_cheap(piece) and any(map(self._is_keyword, self._source.tokens(piece)))):
+                return True
+        return True
+
+    def _piece_at(self, start: int) -> tuple[int, int]:
+        """The piece that holds an offset of the text, and the offset in it."""
+        index = bisect_right(self._ends, start)
+        return index, start - (self._ends[index - 1] if index else 0)
 
     def _place(self, start: int) -> tuple[int, int]:
         """The piece, and in it the token, that holds an offset or comes next after it."""
@@ -155,7 +202,24 @@ class Surroundings:
         return index, 0
 
     def _is_keyword(self, token: Token) -> bool:
-        return token.keywords == (token.lower,) or token.lower in self._colon_words
+        return token.keywords == (token.lower,) or (self._has_colon and self._is_colon_word(token.lower))
+
+    def _is_colon_word(self, lower: str) -> bool:
+        """Whether a token with colons holds the word as one of its keywords: then it counts as keyword wherever it stands, stop words too.
+
+        Only pieces in which it stands beside a colon are tokenised. Beyond ASCII, lower case depends on neighbours.
+        """
+        known = self._colon_words.get(lower)
+        if known is None:
+            after, before = f"{lower}:", f":{lower}"
+            known = self._colon_words[lower] = (not self._ascii or after in self._lower or before in self._lower) and any(
+                lower in token.keywords
+                for piece in self._pieces
+                if ":" in piece and (not self._ascii or after in (low := piece.lower()) or before in low)
+                for token in self._source.tokens(piece)
+                if ":" in token.lower
+            )
+        return known
 
     def _backward(self, index: int, own: int) -> Iterator[Token]:
         yield from self._source.tokens(self._pieces[index])[own::-1]
@@ -166,3 +230,13 @@ class Surroundings:
         yield from self._source.tokens(self._pieces[index])[own:]
         for piece in self._pieces[index + 1 :]:
             yield from self._source.tokens(piece)
+
+
+def _has_keyword(piece: str, offset: int) -> bool:
+    """Whether from an offset on one of the tokens of ASCII characters is surely a keyword: no stop word or punctuation has a digit."""
+    return ":" not in piece and _DIGIT(piece, offset) is not None
+
+
+def _holds(piece: str, context: Sequence[str]) -> bool:
+    lower = piece.lower()
+    return any(word in lower for word in context)

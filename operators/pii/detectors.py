@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -20,6 +20,8 @@ from operators.pii.urls import UrlFinder
 from schemas.errors import ConfigError
 
 _MEMO_COUNT_MAX: Final = 16_384
+#: What could match a space.
+_SPACE: Final = re.compile(r" |\\[sSWDXx]|(?<![\[.\\])\.|\[\^")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class PatternDetector:
     def find(self, text: str, lookups: tuple[Lookup, ...]) -> list[Finding]:
         found: list[Finding] = []
         for lookup in lookups:
-            for match in lookup.search.finditer(text, timeout=self._timeout_s):
+            for match in self._matches(lookup, text):
                 start, end = match.span()
                 if start == end:
                     continue
@@ -93,6 +95,28 @@ class PatternDetector:
                 if score:
                     found.append((start, end, score))
         return found if len(found) < 2 else dedupe(found)
+
+    def _matches(self, lookup: Lookup, text: str) -> Iterator[Any]:
+        matches: Iterator[Any] = lookup.search.finditer(text, timeout=self._timeout_s)
+        return matches
+
+
+class EmailDetector(PatternDetector):
+    """``EmailRecognizer``: its pattern is tried from the last space before an ``@``, for none of its characters is a space."""
+
+    def __init__(self, recogniser: Any, spec: RecogniserSpec) -> None:
+        super().__init__(recogniser, spec)
+        if any(_SPACE.search(pattern.regex) or "@" not in pattern.regex for pattern in recogniser.patterns):
+            raise ConfigError("pii: the installed presidio-analyzer has another pattern for e-mail addresses than 2.2.366; pin that version")
+
+    def _matches(self, lookup: Lookup, text: str) -> Iterator[Any]:
+        position = 0
+        while (sign := text.find("@", position)) >= 0:
+            match = lookup.search.search(text, text.rfind(" ", position, sign) + 1 or position, timeout=self._timeout_s)
+            if match is None:
+                return
+            yield match
+            position = match.end()
 
 
 class IbanDetector:
@@ -155,6 +179,8 @@ def detector(recogniser: Any, spec: RecogniserSpec) -> Detector:
         return UrlDetector(recogniser, spec)
     if isinstance(recogniser, PhoneRecognizer):
         return PhoneDetector(recogniser)
+    if isinstance(recogniser, PackagedSuffixEmailRecognizer):
+        return EmailDetector(recogniser, spec)
     if isinstance(recogniser, PatternRecognizer):
         return PatternDetector(recogniser, spec)
     raise ConfigError(f"pii: {recogniser.name} is no pattern recogniser; leave it out")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import hyperscan
@@ -20,6 +20,8 @@ _FLAGS: Final = hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_ALLOWEMPTY
 _KINDS: Final = (
     "fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost", "personal_number", "voip", "pager", "uan", "voicemail",
 )  # fmt: skip
+#: Shorter numbers, which are few, are left to the parser.
+_PLAIN_DIGITS_MIN: Final = 5
 #: Brazil: a carrier code and the number behind it. The transformed number is what the second group holds.
 _BRAZIL_NUMBER_GROUP: Final = r"(\d{10,11}))?"
 
@@ -63,12 +65,9 @@ class DigitFilter:
             elements=len(regions),
             flags=[_FLAGS] * len(regions),
         )
+        self._hits: list[int] = []
         # What decides whether a national prefix is required is the format of the main region of the country code (GB for Jersey, US for Canada).
-        mains = [PhoneMetadata.metadata_for_region(phonenumbers.region_code_for_country_code(m.country_code), None) for m in metadata]
-        self._formats = [main.number_format for main in mains]
-        self._country_codes = [str(m.country_code) for m in metadata]
-        self._national = [re.compile(m.national_prefix_for_parsing).match for m in metadata]
-        self._international = [re.compile(m.international_prefix).match for m in metadata]
+        self._readings = [_Reading(m) for m in metadata]
 
     def regions(self, digits: str) -> int:
         """Mask of the regions that could accept the digits.
@@ -78,20 +77,115 @@ class DigitFilter:
         """
         if "+" in digits:
             return self.everywhere if len(digits) > 3 else 0
-        hits: list[int] = []
-        self._database.scan(digits.encode(), match_event_handler=lambda index, start, end, flags, context: hits.append(index))
+        hits = self._hits
+        hits.clear()
+        self._database.scan(digits.encode(), match_event_handler=_note, context=hits)
         mask = 0
         for index in hits:
-            if not self._lacks_prefix(index, digits):
-                mask |= 1 << index
+            mask |= 1 << index
         return mask
 
+    def verdict(self, index: int, digits: str, extension: str = "") -> bool | None:
+        """Whether ``phonenumbers`` accepts a number of these digits in a region, when they are written with nothing but punctuation.
+
+        Args:
+            index: Of the region.
+            digits: ASCII digits. Known are plain ones: those that begin neither with the country code nor with a prefix, so that they are the
+                national number itself.
+            extension: Digits that follow, behind a label.
+
+        Returns:
+            None where only the parser can tell.
+        """
+        reading = self._readings[index]
+        if (
+            "+" in digits
+            or len(digits) < _PLAIN_DIGITS_MIN
+            or not reading.is_plain(digits)
+            or (extension and not reading.is_plain(digits + extension))
+        ):
+            return None
+        return len(digits) <= phonenumberutil._MAX_LENGTH_FOR_NSN and not self._lacks_prefix(index, digits) and reading.is_valid(digits)
+
     def _lacks_prefix(self, index: int, digits: str) -> bool:
-        """Whether the number must be written with a national prefix in that region, has none, and cannot be read as international."""
-        if digits.startswith(self._country_codes[index]) or self._national[index](digits) or self._international[index](digits):
-            return False
-        chosen = phonenumberutil._choose_formatting_pattern_for_number(self._formats[index], digits)
-        rule = None if chosen is None else chosen.national_prefix_formatting_rule
-        if not rule or chosen.national_prefix_optional_when_formatting:
-            return False
-        return not phonenumberutil._formatting_rule_has_first_group_only(rule)
+        """Whether the number, plain as it is, must be written with a national prefix in that region."""
+        return self._readings[index].needs_prefix(digits)
+
+
+class _Reading:
+    """How plain digits are read in a region.
+
+    Source: ``phonenumbers.parse``, ``is_valid_number`` and ``_is_national_prefix_present_if_required``, for a number without any prefix.
+
+    Args:
+        metadata: Of the region.
+    """
+
+    def __init__(self, metadata: Any) -> None:
+        code = metadata.country_code
+        main = PhoneMetadata.metadata_for_region(phonenumbers.region_code_for_country_code(code), None)
+        self._needs = [_needs_prefix(one) for one in main.number_format]
+        self._format = _first_of([_written(one) for one in main.number_format])
+        prefixes = (metadata.national_prefix_for_parsing, main.national_prefix_for_parsing, metadata.international_prefix, str(code))
+        self._prefixed = re.compile("|".join(f"(?:{prefix})" for prefix in prefixes if prefix)).match
+        regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE[code]
+        self._regions = [_Kinds(PhoneMetadata.metadata_for_region(region, None)) for region in regions]
+
+    def is_plain(self, digits: str) -> bool:
+        """Whether they begin with no country code, national or international prefix."""
+        return self._prefixed(digits) is None
+
+    def needs_prefix(self, digits: str) -> bool:
+        """Whether they are written with a national prefix before them, always."""
+        match = self._format(digits)
+        return match is not None and self._needs[int(match.lastgroup[1:])]
+
+    def is_valid(self, digits: str) -> bool:
+        """Whether they are a number of the first region of the country code that claims them."""
+        for kinds in self._regions:
+            if len(self._regions) == 1 or kinds.leading is None:
+                if kinds.has(digits):
+                    return True
+            elif kinds.leading(digits):
+                return kinds.has(digits)
+        return False
+
+
+class _Kinds:
+    """The kinds of numbers of one region, each with its lengths and its pattern."""
+
+    def __init__(self, metadata: Any) -> None:
+        self.leading: Any = re.compile(metadata.leading_digits).match if metadata.leading_digits is not None else None
+        kinds = [kind for name in _KINDS if (kind := getattr(metadata, name)) is not None and kind.national_number_pattern]
+        self._matches = re.compile(rf"(?={_described(metadata.general_desc)}\Z)(?:{'|'.join(map(_described, kinds))})").fullmatch
+
+    def has(self, digits: str) -> bool:
+        """Whether the digits are a number of some kind."""
+        return self._matches(digits) is not None
+
+
+def _described(description: Any) -> str:
+    """A pattern of the numbers of one kind, of one of its lengths."""
+    lengths = "|".join(f".{{{length}}}" for length in description.possible_length)
+    return (rf"(?=(?:{lengths})\Z)" if lengths else "") + f"(?:{description.national_number_pattern})"
+
+
+def _written(one: Any) -> str:
+    """A pattern of the numbers that are written in a format. Source: ``_choose_formatting_pattern_for_number``."""
+    leads = f"(?={one.leading_digits_pattern[-1]})" if one.leading_digits_pattern else ""
+    return f"{leads}(?:{one.pattern})"
+
+
+def _needs_prefix(one: Any) -> bool:
+    """Whether numbers in a format have a national prefix before them, always."""
+    rule = one.national_prefix_formatting_rule
+    return bool(rule) and not one.national_prefix_optional_when_formatting and not phonenumberutil._formatting_rule_has_first_group_only(rule)
+
+
+def _first_of(patterns: Sequence[str]) -> Callable[[str], Any]:
+    """Matches the first of the patterns that a whole string matches; the last group of the match is named ``n`` and its index."""
+    return re.compile("|".join(rf"(?:{pattern})\Z(?P<n{index}>)" for index, pattern in enumerate(patterns))).match
+
+
+def _note(index: int, _start: int, _end: int, _flags: int, hits: Any) -> None:
+    hits.append(index)

@@ -8,9 +8,10 @@ digits pass a filter built from the same metadata are parsed.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import product
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import phonenumbers
 from phonenumbers import phonenumbermatcher
@@ -24,6 +25,10 @@ matcher: Final[Any] = phonenumbermatcher
 #: Candidates of these characters are numbers or not by their digits alone.
 _SAFE: Final = re.compile(r"[0-9 ()\[\]./+\-]+").fullmatch
 _DIGIT: Final = re.compile(r"\d")
+#: Parameters of a telephone URI, and two x in a row, mean other things than a label before an extension.
+_RARE: Final = re.compile(r";|[xX][xX]").search
+#: What follows an extension if a candidate from inside it may go on: anything but a quote or, after a space, a letter that begins no label.
+_GOES_ON: Final = re.compile(r"(?!\Z|[\"'!?<>{}]| [b-dfghj-mo-wyzB-DFGHJ-MO-WYZ]).?", re.DOTALL).match
 _NOT_DIALLED: Final = re.compile(r"[^0-9+]")
 #: Up to this many digits a candidate is never cut short by the limits of the candidate pattern.
 _DIGITS_UNLIMITED: Final = 19
@@ -36,6 +41,24 @@ _ASKED_FIRST: Final = ("DE", "US", "GB")
 
 #: Start, end and whether it begins with a bracket or plus, of a slice of a candidate.
 _Slice = tuple[int, int, bool]
+
+
+class _Part(NamedTuple):
+    """A slice of a candidate that could be a number.
+
+    Attributes:
+        span: Where it stands in the text.
+        text: The slice.
+        digits: What is dialled, of a slice in which only digits and punctuation stand before the extension; else None.
+        extension: Digits behind a label that ends the slice.
+        regions: Mask of the regions that could accept it.
+    """
+
+    span: tuple[int, int]
+    text: str
+    digits: str | None
+    extension: str
+    regions: int
 
 
 class PhoneFinder:
@@ -55,7 +78,11 @@ class PhoneFinder:
         self._slices: dict[str, tuple[list[_Slice], int]] = {}
         self._accepted: dict[bytes, bool] = {}
         self._repelled: dict[str, bool] = {}
-        self.gates = _gates(self._filter)
+        short = [digits for count in range(1, _GATE_DIGITS) for digits in map("".join, product("0123456789", repeat=count))]
+        regions = {digits: self._filter.regions(digits) for digits in short}
+        #: Most candidates are short numbers that no region accepts.
+        self._never = frozenset(digits for digits, mask in regions.items() if not mask)
+        self.gates = _gates([digits for digits, mask in regions.items() if mask])
 
     def find(self, text: str) -> list[Finding]:
         """Phone numbers; some may contain others."""
@@ -78,41 +105,51 @@ class PhoneFinder:
             if match is None:
                 continue
             start, candidate = match.start(), match.group()
+            if candidate in self._never:
+                tries += 2
+                end = match.end()
+                waiting[end] = waiting.get(end, 0) | regions
+                continue
             trimmed = _before_second_number(candidate)
             end = start + len(trimmed)
             live, tried = self._live(text, start, trimmed)
             tries += tried
             if tries > _TRIES_MAX:
                 return None
-            whole = len(trimmed) == len(candidate) and bool(live) and live[0][:2] == (start, end) and live[0][2] & regions
-            if whole and self._settles(trimmed) and self._any_accepts(trimmed, whole):
+            whole = live[0].regions & regions if live and len(trimmed) == len(candidate) and live[0].span == (start, end) else 0
+            if whole and self._settles(live[0], text) and self._any_accepts(live[0], whole):
                 # Other regions could only find parts of it, which the whole outranks, and search on from the same place.
                 found.append((start, end))
                 live = []
             for index in range(len(self._regions)) if live else ():
                 if regions >> index & 1:
-                    spot = next((s for s in live if s[2] >> index & 1 and self._accepts(text[s[0] : s[1]], index)), None)
+                    spot = next((part.span for part in live if part.regions >> index & 1 and self._accepts(part, index)), None)
                     if spot is not None:
-                        found.append(spot[:2])
+                        found.append(spot)
                         regions ^= 1 << index
                         waiting[spot[1]] = waiting.get(spot[1], 0) | 1 << index
             if regions:
                 waiting[end] = waiting.get(end, 0) | regions
         return found
 
-    def _live(self, text: str, start: int, candidate: str) -> tuple[list[tuple[int, int, int]], int]:
-        """Slices of a candidate that could be numbers, each with its mask of regions, in the order of trial; and the number of trials."""
+    def _live(self, text: str, start: int, candidate: str) -> tuple[list[_Part], int]:
+        """Slices of a candidate that could be numbers, in the order of trial, and the number of trials."""
         if _is_date_or_time(text, start, candidate):
             return [], 1
         safe = _SAFE(candidate) is not None
         slices, tries = ([(0, len(candidate), False)], 2) if safe and candidate.isdigit() else self._sliced(candidate)
-        live: list[tuple[int, int, int]] = []
+        live: list[_Part] = []
         for low, high, leads in slices:
             part = candidate[low:high]
-            regions = self._filter.regions(_NOT_DIALLED.sub("", part)) if safe else self._possible(part)
             low, high = low + start, high + start
-            if regions and (leads or low == 0 or not self._repels(text[low - 1])) and (high == len(text) or not self._repels(text[high])):
-                live.append((low, high, regions))
+            if not ((leads or low == 0 or not self._repels(text[low - 1])) and (high == len(text) or not self._repels(text[high]))):
+                continue
+            digits, extension = (_NOT_DIALLED.sub("", part), "") if safe else _extended(part)
+            if digits in self._never:
+                continue
+            regions = self._possible(part) if digits is None else self._filter.regions(digits)
+            if regions:
+                live.append(_Part((low, high), part, digits, extension, regions))
         return live, tries
 
     def _possible(self, part: str) -> int:
@@ -137,19 +174,38 @@ class PhoneFinder:
             known = self._slices[shape] = _slices(shape)
         return known
 
-    def _settles(self, candidate: str) -> bool:
-        return _SAFE(candidate) is not None and sum(map(str.isdigit, candidate)) <= _DIGITS_UNLIMITED
+    def _settles(self, part: _Part, text: str) -> bool:
+        """Whether no candidate that starts in this one goes further than it: it is not cut short, and its extension is the end of it."""
+        if part.digits is None or len(part.digits) + len(part.extension) - part.digits.count("+") > _DIGITS_UNLIMITED:
+            return False
+        return not part.extension or _GOES_ON(text, part.span[1]) is None
 
-    def _any_accepts(self, candidate: str, regions: int) -> bool:
-        return any(regions >> index & 1 and self._accepts(candidate, index) for index in self._order)
+    def _any_accepts(self, part: _Part, regions: int) -> bool:
+        """Whether one of the regions accepts a slice: those that need no parsing are asked first."""
+        unsure = []
+        for index in self._order:
+            if regions >> index & 1:
+                verdict = self._filter.verdict(index, part.digits, part.extension) if part.digits else None
+                if verdict:
+                    return True
+                if verdict is None:
+                    unsure.append(index)
+        return any(self._parsed(part, index) for index in unsure)
 
-    def _accepts(self, candidate: str, index: int) -> bool:
-        key = blake2b(f"{index}{candidate}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    def _accepts(self, part: _Part, index: int) -> bool:
+        verdict = self._filter.verdict(index, part.digits, part.extension) if part.digits else None
+        return self._parsed(part, index) if verdict is None else verdict
+
+    def _parsed(self, part: _Part, index: int) -> bool:
+        """What the parser says. A country code that is written means the same in all regions."""
+        if part.digits and part.digits[0] == "+" and phonenumberutil._extract_country_code(part.digits[1:])[0]:
+            index = 0
+        key = blake2b(f"{index}{part.text}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
         verdict = self._accepted.get(key)
         if verdict is None:
             if len(self._accepted) >= _MEMO_COUNT_MAX:
                 self._accepted.clear()
-            verdict = self._accepted[key] = self._parses(candidate, self._regions[index])
+            verdict = self._accepted[key] = self._parses(part.text, self._regions[index])
         return verdict
 
     def _parses(self, candidate: str, region: str) -> bool:
@@ -170,7 +226,21 @@ class PhoneFinder:
         return verdict
 
 
+def _extended(part: str) -> tuple[str | None, str]:
+    """What is dialled and the extension, of a slice that is digits and punctuation, a label and an extension; None and nothing of others."""
+    if not part.isascii() or _RARE(part) is not None:
+        return None, ""
+    extension, number = phonenumberutil._maybe_strip_extension(phonenumberutil._extract_possible_number(part))
+    if not extension or _SAFE(number) is None or not extension.isdigit():
+        return None, ""
+    # Behind an x the digits to the end must be the extension: what phonenumbers asks for after it has parsed.
+    as_parsed = phonenumbers.PhoneNumber(extension=extension)
+    return (_NOT_DIALLED.sub("", number), extension) if matcher._contains_only_valid_x_chars(as_parsed, part) else (None, "")
+
+
 def _before_second_number(candidate: str) -> str:
+    if "/" not in candidate and "\\" not in candidate:
+        return candidate
     second = phonenumberutil._SECOND_NUMBER_START_PATTERN.search(candidate)
     return candidate[: second.start()] if second else candidate
 
@@ -210,16 +280,16 @@ def _slices(candidate: str) -> tuple[list[_Slice], int]:
     return slices, (len(tried) + 1) * (1 + digits)
 
 
-def _gates(digit_filter: DigitFilter) -> tuple[GatePattern, ...]:
+def _gates(short: Sequence[str]) -> tuple[GatePattern, ...]:
     """Opens for five digits with a phone number's punctuation between, for shorter numbers that a region accepts, and for extension labels.
 
     Numbers of up to four digits are asked for one by one. With a leading plus none of that length is a number (a test asks for all).
     A label for an extension may stand between groups of few digits, and its letters may count as digits.
+
+    Args:
+        short: The shorter numbers that a region accepts.
     """
     between = f"[{phonenumberutil._VALID_PUNCTUATION}]{{0,4}}"
-    short = [
-        digits for count in range(1, _GATE_DIGITS) for digits in map("".join, product("0123456789", repeat=count)) if digit_filter.regions(digits)
-    ]
     extension = rf"\d(?:{phonenumberutil._EXTN_PATTERNS_FOR_MATCHING})"
     by_start: dict[str, str] = {}
     for digits in short:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from itertools import product
 
 import phonenumbers
@@ -12,7 +13,7 @@ from presidio_analyzer.predefined_recognizers import PhoneRecognizer
 
 from operators.pii import phones
 from operators.pii.gate import Gate
-from operators.pii.phone_digits import DigitFilter
+from operators.pii.phone_digits import DigitFilter, _Reading
 from operators.pii.phones import PhoneFinder
 from operators.pii.spans import Finding, dedupe
 from tests.corpora.noisy_pii import PhoneLike
@@ -109,6 +110,67 @@ def test_a_filter_that_shuts_too_much_is_caught(presidio: PhoneRecognizer, monke
     monkeypatch.setattr(DigitFilter, "_lacks_prefix", lambda self, index, digits: not digits.startswith("0"))
     source = PhoneLike(1, examples())
     assert unequal(PhoneFinder(presidio), presidio, [source.text() for _ in range(300)]) != []
+
+
+def numbers_of(seed: int, count: int) -> list[tuple[str, str]]:
+    """Digits and extensions, most of them of some region."""
+    source, pick = PhoneLike(seed, examples()), random.Random(seed)
+    digits = [source.digits().lstrip("+") for _ in range(count)]
+    return [(number, pick.choice(("", "", "12", "0143", "99999"))) for number in digits if number.isascii() and number.isdigit()]
+
+
+def misread(digit_filter: DigitFilter) -> list[tuple[str, str, str]]:
+    return [
+        (digits, extension, region)
+        for digits, extension in numbers_of(7, 1_500)
+        for index, region in enumerate(REGIONS)
+        if (verdict := digit_filter.verdict(index, digits, extension)) is not None
+        and verdict != accepted(f"{digits} x{extension}" if extension else digits, region)
+    ]
+
+
+def test_plain_digits_are_read_as_the_parser_reads_them() -> None:
+    digit_filter = DigitFilter(REGIONS)
+    told = [digit_filter.verdict(index, digits) for digits, _ in numbers_of(7, 1_500) for index in range(len(REGIONS))]
+    assert told.count(True) > 200
+    assert told.count(False) > 500
+    assert misread(digit_filter) == []
+
+
+def test_digits_with_a_prefix_taken_for_plain_ones_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Reading, "is_plain", lambda *_: True)
+    assert misread(DigitFilter(REGIONS)) != []
+
+
+def test_a_national_prefix_that_is_not_asked_for_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Reading, "needs_prefix", lambda *_: False)
+    assert misread(DigitFilter(REGIONS)) != []
+
+
+def going_on(seed: int, count: int) -> list[str]:
+    """Numbers with an extension, and what may follow one."""
+    pick = random.Random(seed)
+    following = (" ", '"', ", ", " and", " at 5", "-0143", " 555-0143", " ext 7", "/x12", "x5", " int 4 12", "#", " (512) 555-0143", "\n030 1234")
+    pieces = ("512-555-0143", "(512) 555-0143", "5125550143", "+1 512 555 0143", "030 123456", "98765 43210")
+    labels = ("x", " x", " ext. ", " ext", "x ", ", ext ", " #", "xx", ";ext=", " int ", "~")
+    return [
+        pick.choice(("", "call ", '"', "a")) + pick.choice(pieces) + pick.choice(labels) + str(pick.randint(1, 99_999))
+        + pick.choice(following) + pick.choice(("", *following)) + pick.choice(("", *pieces))
+        for _ in range(count)
+    ]  # fmt: skip
+
+
+#: Texts in which one region takes the whole, and another a part from which it goes on past the extension.
+PAST_THE_EXTENSION = ("11  512)7946-030 ext 1-555)030.0143", "7946  030/555 ext 030 123456/2", "030  0800/43210 ext 030.91 / 0800")
+
+
+def test_what_follows_an_extension_is_found_as_well(finder: PhoneFinder, presidio: PhoneRecognizer) -> None:
+    assert unequal(finder, presidio, [*PAST_THE_EXTENSION, *going_on(1, 700)]) == []
+
+
+def test_an_extension_that_goes_on_unnoticed_is_caught(finder: PhoneFinder, presidio: PhoneRecognizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phones, "_GOES_ON", lambda *_: None)
+    assert unequal(finder, presidio, [*PAST_THE_EXTENSION]) != []
 
 
 def test_memos_hold_no_digits(finder: PhoneFinder) -> None:

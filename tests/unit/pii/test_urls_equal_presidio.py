@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from presidio_analyzer.predefined_recognizers import UrlRecognizer
 
@@ -33,6 +35,30 @@ def test_hostile_texts_have_the_same_urls() -> None:
     bad, hits = unequal(hostile(1, 1_500))
     assert hits > 700
     assert bad == []
+
+
+def dotted(seed: int, count: int) -> list[str]:
+    """Hosts whose dots and domains leave a choice, with what may follow them."""
+    pick = random.Random(seed)
+    labels = ("www", "www1", "a", "-", "co", "com", "uk", "museum", "travel", "conf", "c", "zz", "comx", "COM", "x1", "", "tr")
+    marks = (".", ".", ".", ".", "..", "/", "/p.com", '"', "'", " ", "://", "https://", ")", "@", "_", "ſ", "/a'b")
+    return ["".join(pick.choice(labels) + pick.choice(marks) for _ in range(pick.randint(2, 9))) for _ in range(count)]
+
+
+def test_hosts_with_a_choice_of_domains_are_the_same_urls() -> None:
+    bad, hits = unequal(dotted(1, 1_500))
+    assert hits > 700
+    assert bad == []
+
+
+def test_domains_in_another_order_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    finder = UrlFinder(UrlRecognizer(), 5)
+    monkeypatch.setattr(finder, "_domains", {start: tuple(sorted(names)) for start, names in finder._domains.items()})
+    slow = UrlRecognizer()
+    texts = dotted(1, 1_500)
+    assert [sorted(dedupe(finder.find(text))) for text in texts] != [
+        sorted((result.start, result.end, result.score) for result in slow.analyze(text, ["URL"], None)) for text in texts
+    ]
 
 
 @pytest.mark.slow
