@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, get_args
 
 import yaml
 
@@ -13,23 +13,35 @@ from governance.nodes import NodeReader, pick
 from governance.parse_patterns import read_patterns
 from governance.policy import PPM
 from governance.rules import (
+    CHARACTER_CLASSES,
     KINDS,
     SCORE_LABELS,
     SIZED_FIELDS,
     AnyRule,
+    CharactersRule,
     DomainsRule,
+    Origin,
+    PatternsRule,
     PhrasesRule,
     ScoresRule,
     SecretsRule,
     SizeRule,
+    TermsRule,
+    TextRule,
+    TextScope,
     ToolsRule,
 )
 from governance.verdict import Action, Enforcement, Severity, Verdict
+from schemas.events import CONTENT
 
 _BYTES_MAX: Final = 1 << 30
 _RULE_ID: Final = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 _DOMAIN: Final = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+")
+_TERM: Final = re.compile(r"[a-z0-9]+(?:[ '-][a-z0-9]+)*")
 _GLOB: Final = re.compile(r"[^\[\]{}]+")
+
+#: Types of rule whose texts can be narrowed to some columns or to words of some origin.
+_OF_TEXTS: Final = tuple(rule.type for rule in get_args(TextRule))
 
 Values = Mapping[str, yaml.Node]
 
@@ -46,6 +58,7 @@ class _Common:
     severity: Severity
     kinds: tuple[str, ...]
     fields: tuple[str, ...]
+    scope: TextScope
 
 
 class RulesReader:
@@ -66,6 +79,9 @@ class RulesReader:
             DomainsRule.type: (("domains",), (), self._domains),
             PhrasesRule.type: ((), ("phrases", "patterns"), self._phrases),
             SecretsRule.type: (("patterns",), (), self._secrets),
+            PatternsRule.type: (("patterns",), (), self._patterns),
+            TermsRule.type: (("terms",), ("count_min",), self._terms),
+            CharactersRule.type: (("classes", "count_min"), (), self._characters),
             ScoresRule.type: (("label", "threshold"), (), self._scores),
         }
 
@@ -104,9 +120,9 @@ class RulesReader:
         action = reader.choice(*pick(values, "action", path), Action)
         if verdict is Verdict.ALLOW and action not in (None, Action.PASS):
             reader.problem(values["action"], f"{path}.action", f"must be pass where the verdict is allow, came '{action}'")
-        needs_fields = kind == SizeRule.type
         at = f"{path}.applies_to"
-        applies_to = reader.mapping(values.get("applies_to"), at, ("fields",) if needs_fields else (), ("kinds",))
+        narrowing = ("kinds", "columns", "origin") if kind in _OF_TEXTS else ("kinds",)
+        applies_to = reader.mapping(values.get("applies_to"), at, ("fields",) if kind == SizeRule.type else (), narrowing)
         return _Common(
             id=rule_id or "",
             description=reader.text(*pick(values, "description", path)) or "",
@@ -116,6 +132,10 @@ class RulesReader:
             severity=reader.choice(*pick(values, "severity", path), Severity) or Severity.INFO,
             kinds=reader.words(*pick(applies_to, "kinds", at), KINDS) or KINDS,
             fields=reader.words(*pick(applies_to, "fields", at), SIZED_FIELDS),
+            scope=TextScope(
+                reader.words(*pick(applies_to, "columns", at), CONTENT) or CONTENT,
+                reader.choice(*pick(applies_to, "origin", at), Origin) or Origin.ANY,
+            ),
         )
 
     def _size(self, common: _Common, values: Values, path: str) -> AnyRule:
@@ -133,7 +153,7 @@ class RulesReader:
         node, at = pick(values, "domains", path)
         domains = reader.texts(node, at)
         shaped = reader.sequence(node, at, lambda item, place: reader.shaped(item, place, _DOMAIN, "a domain in lower case without scheme or path"))
-        return DomainsRule(*_head(common), shaped or domains)
+        return DomainsRule(*_head(common), shaped or domains, common.scope)
 
     def _phrases(self, common: _Common, values: Values, path: str) -> AnyRule:
         if "phrases" not in values and "patterns" not in values:
@@ -141,12 +161,30 @@ class RulesReader:
         node, at = pick(values, "phrases", path)
         phrases = self._reader.texts(node, at)
         for phrase in phrases:
-            if node is not None and (not phrase.isascii() or not any(char.isalnum() for char in phrase)):
-                self._reader.problem(node, at, f"'{phrase}' must be written in ASCII letters; look-alikes of them are found as well")
-        return PhrasesRule(*_head(common), phrases, read_patterns(self._reader, *pick(values, "patterns", path)))
+            if node is not None and not any(char.isalnum() for char in phrase):
+                self._reader.problem(node, at, f"'{phrase}' holds neither letter nor digit; write words")
+        return PhrasesRule(*_head(common), phrases, read_patterns(self._reader, *pick(values, "patterns", path)), common.scope)
 
     def _secrets(self, common: _Common, values: Values, path: str) -> AnyRule:
-        return SecretsRule(*_head(common), read_patterns(self._reader, *pick(values, "patterns", path)))
+        return SecretsRule(*_head(common), read_patterns(self._reader, *pick(values, "patterns", path)), common.scope)
+
+    def _patterns(self, common: _Common, values: Values, path: str) -> AnyRule:
+        return PatternsRule(*_head(common), read_patterns(self._reader, *pick(values, "patterns", path)), common.scope)
+
+    def _terms(self, common: _Common, values: Values, path: str) -> AnyRule:
+        reader = self._reader
+        node, at = pick(values, "terms", path)
+        shaped = reader.sequence(
+            node, at, lambda item, place: reader.shaped(item, place, _TERM, "words in lower case ASCII, e.g. 'high blood pressure'")
+        )
+        terms = tuple(dict.fromkeys(shaped))
+        count = reader.integer(*pick(values, "count_min", path), 1, max(1, len(terms)))
+        return TermsRule(*_head(common), terms, count or 1, common.scope)
+
+    def _characters(self, common: _Common, values: Values, path: str) -> AnyRule:
+        classes = self._reader.words(*pick(values, "classes", path), CHARACTER_CLASSES)
+        count = self._reader.integer(*pick(values, "count_min", path), 1, 1_000_000)
+        return CharactersRule(*_head(common), classes or CHARACTER_CLASSES[:1], count or 1, common.scope)
 
     def _scores(self, common: _Common, values: Values, path: str) -> AnyRule:
         label = self._reader.word(*pick(values, "label", path), SCORE_LABELS)

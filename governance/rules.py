@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import ClassVar, Final
 
 from governance.patterns import PatternSpec
 from governance.verdict import Action, Decision, Enforcement, Severity, Verdict, decision_of
+from schemas.events import CONTENT
 
 #: Kinds of event a rule can be limited to.
 KINDS: Final = ("agent", "tool", "reasoning", "workflow", "system")
@@ -16,6 +18,39 @@ SIZED_FIELDS: Final = ("input", "output", "error", "attributes", "value")
 
 #: What the model ``guard`` scores.
 SCORE_LABELS: Final = ("injection", "jailbreak", "toxicity")
+
+
+#: Classes of characters that a rule of type ``characters`` counts: tag characters (U+E0000 to U+E007F), characters without width, and marks that
+#: turn the direction of text.
+CHARACTER_CLASSES: Final = ("tags", "zero_width", "bidi")
+
+#: Who wrote a text that no one of the house has vetted: what users say and what tools give back, by kind of event and column.
+UNTRUSTED: Final = frozenset({("agent", "input"), ("workflow", "input"), ("tool", "output"), ("tool", "error")})
+
+
+class Origin(StrEnum):
+    """Whose words a rule looks at."""
+
+    ANY = "any"
+    UNTRUSTED = "untrusted"
+    OWN = "own"
+
+
+@dataclass(frozen=True, slots=True)
+class TextScope:
+    """Which texts of an event a rule looks at.
+
+    Attributes:
+        columns: Content columns.
+        origin: ``untrusted`` keeps to UNTRUSTED, ``own`` to the rest.
+    """
+
+    columns: tuple[str, ...] = CONTENT
+    origin: Origin = Origin.ANY
+
+    def holds(self, kind: str, column: str) -> bool:
+        """Says whether a column of a kind of event is looked at."""
+        return column in self.columns and (self.origin is Origin.ANY or (self.origin is Origin.UNTRUSTED) == ((kind, column) in UNTRUSTED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +123,7 @@ class DomainsRule(Rule):
     needs_raw: ClassVar[bool] = True
 
     domains: tuple[str, ...]
+    scope: TextScope = TextScope()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +131,7 @@ class PhrasesRule(Rule):
     """Hits when a text holds a phrase, however it is spelt: case, spacing, punctuation between words, look-alikes and invisible characters.
 
     Attributes:
-        phrases: Plain words; a space stands for anything between words that is neither letter nor digit.
+        phrases: Plain words of any script; a space stands for anything between words that is neither letter nor digit.
         patterns: Regular expressions over the folded text, in which a space means the same.
     """
 
@@ -104,6 +140,7 @@ class PhrasesRule(Rule):
 
     phrases: tuple[str, ...]
     patterns: tuple[PatternSpec, ...]
+    scope: TextScope = TextScope()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +151,52 @@ class SecretsRule(Rule):
     needs_raw: ClassVar[bool] = True
 
     patterns: tuple[PatternSpec, ...]
+    scope: TextScope = TextScope()
+
+
+@dataclass(frozen=True, slots=True)
+class PatternsRule(Rule):
+    """Hits when a text holds one of the patterns as they are written: a space is a space. Look-alikes and invisible characters do not matter."""
+
+    type: ClassVar[str] = "patterns"
+    needs_raw: ClassVar[bool] = True
+
+    patterns: tuple[PatternSpec, ...]
+    scope: TextScope = TextScope()
+
+
+@dataclass(frozen=True, slots=True)
+class TermsRule(Rule):
+    """Hits when a text holds enough different terms of a list, as whole words.
+
+    Attributes:
+        terms: Words or groups of words in lower case ASCII; case, look-alikes and what stands between words do not matter.
+        count_min: How many different terms one text must hold.
+    """
+
+    type: ClassVar[str] = "terms"
+    needs_raw: ClassVar[bool] = True
+
+    terms: tuple[str, ...]
+    count_min: int = 1
+    scope: TextScope = TextScope()
+
+
+@dataclass(frozen=True, slots=True)
+class CharactersRule(Rule):
+    """Hits when a text holds many characters that no reader sees or that turn the order in which text is shown.
+
+    Attributes:
+        classes: Of CHARACTER_CLASSES.
+        count_min: How many of them one text must hold; emoji and some scripts use a few rightly.
+    """
+
+    type: ClassVar[str] = "characters"
+    needs_raw: ClassVar[bool] = True
+
+    classes: tuple[str, ...]
+    count_min: int
+    scope: TextScope = TextScope()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +215,8 @@ class ScoresRule(Rule):
     threshold_ppm: int
 
 
-AnyRule = SizeRule | ToolsRule | DomainsRule | PhrasesRule | SecretsRule | ScoresRule
+TextRule = DomainsRule | PhrasesRule | SecretsRule | PatternsRule | TermsRule | CharactersRule
+AnyRule = SizeRule | ToolsRule | ScoresRule | TextRule
 
 
 def needs_raw(rule: AnyRule) -> bool:

@@ -8,22 +8,21 @@ import polars as pl
 
 from governance.verdict import REDACTING, REMOVING
 from operators.contract import Outcome, dead_rows
+from operators.guardrails.evidence import read
+from operators.guardrails.redact import REDACTED, redacted
 from schemas.errors import OutputOversized
-from schemas.events import CONTENT, DECIDED, EVENT, INSPECTED, MASKED, ROW_WATERMARK, SCORED
+from schemas.events import CONTENT, DECIDED, EVENT, INSPECTED, INTERNAL, MASKED, ROW_WATERMARK, SCORED
 from schemas.limits import OUTPUT_BYTES_MAX
 from schemas.vault import VAULT_ROW, VAULT_TOKENS
-
-#: What stands in the place of redacted content: a JSON text, like all content.
-REDACTED: Final = '"<REDACTED>"'
 
 #: Fields of ``enriched_event.avsc``: an event without what only the pipe needs.
 ENRICHED_COLUMNS: Final = (
     "event_uid",
     *(name for name in EVENT if name not in ("event_uid", "content_digest")),
-    *(name for name in MASKED if name not in ("raw_hits", "sealed")),
+    *(name for name in MASKED if name not in INTERNAL),
     *SCORED,
     *INSPECTED,
-    *DECIDED,
+    *(name for name in DECIDED if name not in INTERNAL),
     *ROW_WATERMARK,
     "late",
 )
@@ -38,7 +37,7 @@ _TOUCHING: Final = [*REMOVING, *REDACTING]
 _APPLIED: Final = [
     pl.when(_ACTION.is_in(list(REMOVING)))
     .then(None)
-    .when(_ACTION.is_in(list(REDACTING)) & pl.col(name).is_not_null())
+    .when(_ACTION.is_in(list(REDACTING)) & pl.col(name).is_not_null() & pl.col("redactions").is_null())
     .then(pl.lit(REDACTED))
     .otherwise(pl.col(name))
     .alias(name)
@@ -49,8 +48,9 @@ _APPLIED: Final = [
 class Enrich:
     """Applies the action to the content columns and puts every row out as an enriched event.
 
-    ``redact`` puts the JSON string "<REDACTED>" in the place of each content column that is not null; ``quarantine``, ``pause_agent`` and
-    ``stop_agent`` make all of them null; ``pass`` and ``throttle`` leave them. Everything else, the verdict too, stays.
+    ``redact`` puts "<REDACTED>" in the place of what the evidence names: a place in a leaf, a leaf, a column; where a rule without a place asks for
+    it, in the place of each content column that is not null. ``quarantine``, ``pause_agent`` and ``stop_agent`` make all columns null; ``pass`` and
+    ``throttle`` leave them. Everything else, the verdict too, stays.
 
     A row whose texts exceed what the output topic takes (masking can lengthen them) is dead with ``output_oversized``.
 
@@ -71,7 +71,7 @@ class Enrich:
     def __call__(self, batch: pl.DataFrame) -> Outcome:
         """Maps one batch."""
         touched = batch.get_column("action").is_in(_TOUCHING).any()
-        applied = batch.with_columns(_APPLIED) if touched else batch
+        applied = _without_places(batch.with_columns(_APPLIED)) if touched else batch
         if "late" not in applied.columns:
             applied = applied.with_columns(pl.lit(False).alias("late"))
         largest = batch.get_column("value_bytes").max()
@@ -94,3 +94,19 @@ def _outputs(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
     if held.is_empty():
         return enriched
     return enriched | {VAULT_TOKENS: held.explode("sealed").unnest("sealed").select(VAULT_ROW.names())}
+
+
+def _without_places(batch: pl.DataFrame) -> pl.DataFrame:
+    """Takes the named places out of the rows whose action is to redact."""
+    rows = batch.select((_ACTION.is_in(list(REDACTING)) & pl.col("redactions").is_not_null()).arg_true()).to_series()
+    if rows.is_empty():
+        return batch
+    pieces = [read(text) for text in batch["redactions"][rows].to_list()]
+    columns = []
+    for name in CONTENT:
+        left = [
+            content if content is None or not (of := [piece for piece in of_row if piece.column == name]) else redacted(content, of)
+            for content, of_row in zip(batch[name][rows].to_list(), pieces, strict=True)
+        ]
+        columns.append(batch[name].scatter(rows, pl.Series(name, left, dtype=pl.String)))
+    return batch.with_columns(columns)

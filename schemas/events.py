@@ -114,6 +114,10 @@ MASKED: Final[dict[str, pl.DataType]] = {
     "sealed": pl.List(SEALED_VALUE),
     # ids of rules that hit on the raw value inside mask
     "raw_hits": pl.List(pl.String()),
+    # JSON text: where and by what they hit (operators.guardrails.evidence); places, never values; null where none did
+    "raw_evidence": pl.String(),
+    # 32 hex digits: keyed hash of the content columns as they came; equal contents have equal hashes
+    "content_hmac": pl.String(),
 }
 
 #: Added by ``mask`` as null, filled by the shell where models are asked. Scores are whole parts per million, so that no order can show.
@@ -140,7 +144,12 @@ DECIDED: Final[dict[str, pl.DataType]] = {
     "action": pl.String(),  # pass, redact, quarantine, ...
     "policy_id": pl.String(),
     "policy_version": pl.String(),
+    # JSON text: what redact takes out of the content, as evidence; null takes out all of it
+    "redactions": pl.String(),
 }
+
+#: Of MASKED and DECIDED, what only the pipe needs.
+INTERNAL: Final = ("sealed", "raw_hits", "raw_evidence", "content_hmac", "redactions")
 
 #: Added by the source: the watermark of the row's own partition as it stood before the row (ms). Alone decides lateness.
 ROW_WATERMARK: Final[dict[str, pl.DataType]] = {"row_watermark": pl.Int64()}

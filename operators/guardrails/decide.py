@@ -11,6 +11,7 @@ import polars as pl
 from governance.policy import Policy
 from governance.verdict import NO_HIT, Decision, Enforcement, Severity, resolve
 from operators.contract import Outcome
+from operators.guardrails.account import Account
 from schemas.coordinates import alert_uid
 from schemas.errors import FatalError
 from schemas.events import COORDINATES, SCORED
@@ -32,6 +33,8 @@ DECISION_COLUMNS: Final = (
     "hits",
     "policy_id",
     "policy_version",
+    "evidence",
+    "content_hmac",
     *COORDINATES,
     *SCORED,
 )
@@ -61,7 +64,9 @@ class Decide:
     name: Final = "decide"
 
     def __init__(self, policy: Policy) -> None:
-        self._policy = pl.lit(policy.id).alias("policy_id"), pl.lit(policy.version).alias("policy_version")
+        nothing = pl.lit(None, dtype=pl.String).alias("redactions")
+        self._policy = pl.lit(policy.id).alias("policy_id"), pl.lit(policy.version).alias("policy_version"), nothing
+        self._account = Account(policy)
         self._no_outputs = {topic: output_schema(topic).to_frame() for topic in ("guardrail_decisions", "alerts")}
         self._quiet = (pl.lit(NO_HIT.verdict.value).alias("verdict"), pl.lit(NO_HIT.action.value).alias("action"), *self._policy)
         self._decisions: Mapping[str, Decision] = {rule.id: rule.decision for rule in policy.rules}
@@ -80,8 +85,10 @@ class Decide:
         for row, of_row in lists.items():
             verdicts[row], actions[row] = by_list[of_row].verdict.value, by_list[of_row].action.value
         decided = batch.with_columns(pl.Series("verdict", verdicts), pl.Series("action", actions), *self._policy)
+        accounts = self._account.of(decided, lists)
+        decided = decided.with_columns(accounts.redactions)
         reported = [by_list[of_row].enforcement.reported for of_row in lists.values()]
-        hit = decided[list(lists)].with_columns(pl.Series("enforcement", reported))
+        hit = decided[list(lists)].with_columns(pl.Series("enforcement", reported), accounts.evidence)
         outputs = {"guardrail_decisions": hit.select(DECISION_COLUMNS), "alerts": self._alerts(hit)}
         facts = {("verdicts", verdict): count for verdict, count in Counter(verdicts).items()}
         facts |= {("rule_hits", rule): count for rule, count in Counter(rule for of_row in lists.values() for rule in of_row).items()}

@@ -8,69 +8,42 @@ A hit is a function of the text alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import hyperscan
 
 from governance.policy import Policy
-from governance.rules import AnyRule, DomainsRule, PhrasesRule, SecretsRule
-from operators.guardrails.fold import readings
+from governance.rules import CharactersRule
+from operators.guardrails.characters import CharacterCount
+from operators.guardrails.expressions import Sought, native, sought_by
+from operators.guardrails.fold import is_plain, readings
 from operators.multipattern import CompiledStore, multipattern
 from schemas.errors import ConfigError
 
-#: Between the words of a phrase: nothing (invisible separators are removed) or anything that is neither letter nor digit.
-_GAP: Final = "[^a-z0-9]*"
-_HOST_DOT: Final = r"(?:\.|%2e)"
-_FLAGS: Final = hyperscan.HS_FLAG_CASELESS | hyperscan.HS_FLAG_MULTILINE | hyperscan.HS_FLAG_DOTALL | hyperscan.HS_FLAG_SINGLEMATCH
+_READING: Final = hyperscan.HS_FLAG_CASELESS | hyperscan.HS_FLAG_MULTILINE | hyperscan.HS_FLAG_DOTALL
+_FLAGS: Final = _READING | hyperscan.HS_FLAG_SINGLEMATCH
+_NATIVE: Final = _FLAGS | hyperscan.HS_FLAG_UTF8 | hyperscan.HS_FLAG_UCP
 #: Not a rule: tells that an ASCII text holds control characters and must be folded.
 _CONTROLS: Final = "[\\x00-\\x08\\x0e-\\x1f\\x7f]"
 
 
-def _phrase(phrase: str) -> str:
-    words = re.findall("[a-z0-9]+", phrase.lower())
-    return rf"\b{_GAP.join(words)}\b"
-
-
-def _spaced(expression: str) -> str:
-    """A space in a phrase pattern stands for a gap, except inside a character class."""
-    parts = re.split(r"(\\.|\[\^?\]?(?:\\.|[^\]\\])*\])", expression)
-    return "".join(part.replace(" ", _GAP) if index % 2 == 0 else part for index, part in enumerate(parts))
-
-
-def _domain(domain: str) -> str:
-    """A host that is the domain or ends in it: what stands before is no part of a label, what follows does not go on with one."""
-    labels = _HOST_DOT.join(re.escape(label) for label in domain.split("."))
-    return rf"(?:^|[^a-z0-9_-]|%[0-9a-f]{{2}}){labels}(?:$|[^a-z0-9_.-]|\.(?:$|[^a-z0-9_-]))"
-
-
-def _expressions(rule: AnyRule) -> Iterator[tuple[str, str]]:
-    """Gives (what it is, expression) for each thing that a rule looks for."""
-    if isinstance(rule, DomainsRule):
-        yield from ((f"domain {domain}", _domain(domain)) for domain in rule.domains)
-    elif isinstance(rule, PhrasesRule):
-        yield from ((f"phrase '{phrase}'", _phrase(phrase)) for phrase in rule.phrases)
-        yield from ((f"pattern '{pattern.name}'", _spaced(pattern.regex)) for pattern in rule.patterns)
-    elif isinstance(rule, SecretsRule):
-        yield from ((f"pattern '{pattern.name}'", pattern.regex) for pattern in rule.patterns)
-
-
-def _compiled(expressions: Sequence[str], store: CompiledStore | None = None) -> hyperscan.Database:
-    database: hyperscan.Database = multipattern({index: expression.encode("utf-8") for index, expression in enumerate(expressions)}, _FLAGS, store)
+def _compiled(expressions: Sequence[str], store: CompiledStore | None = None, flags: int = _FLAGS) -> hyperscan.Database:
+    database: hyperscan.Database = multipattern({index: expression.encode("utf-8") for index, expression in enumerate(expressions)}, flags, store)
     return database
 
 
-def _problems(policy_id: str, looked_for: Sequence[tuple[str, str, str]]) -> list[str]:
+def _problems(policy_id: str, looked_for: Sequence[Sought]) -> list[str]:
     """Compiles one by one to find what the set failed on."""
     problems = []
-    for rule_id, what, expression in looked_for:
+    for sought in looked_for:
         try:
-            _compiled([expression])
+            _compiled([sought.expression], flags=_NATIVE if sought.native else _FLAGS)
         except hyperscan.error as error:
             reason = str(error).rstrip(".")
             problems.append(
-                f"policy {policy_id}: rule {rule_id}: {what} cannot be matched in linear time ({reason}); write it without look-around, "
-                "back-references and long counted repeats"
+                f"policy {policy_id}: rule {sought.rule_id}: '{sought.name}' cannot be matched in linear time ({reason}); write it without "
+                "look-around, back-references and long counted repeats"
             )
     return problems or [f"policy {policy_id}: the rules are too many for one scan; shorten the expressions with long counted repeats"]
 
@@ -104,17 +77,24 @@ class RawRules:
     """
 
     def __init__(self, policy: Policy, store: CompiledStore | None = None) -> None:
-        looked_for = [(rule.id, what, expression) for rule in policy.rules for what, expression in _expressions(rule)]
+        looked_for = [sought for rule in policy.rules for sought in sought_by(rule)]
+        folded = [sought for sought in looked_for if not sought.native]
+        written = [sought for sought in looked_for if sought.native]
+        leaves = [sought.expression for sought in folded]
         try:
-            self._database = _compiled([_CONTROLS, *(expression for _, _, expression in looked_for)], store)
+            self._database = _compiled([_CONTROLS, *leaves], store)
+            self._native = _compiled([sought.expression for sought in written], store, _NATIVE) if written else None
         except hyperscan.error:
             raise ConfigError(*_problems(policy.id, looked_for)) from None
-        leaves = [expression for _, _, expression in looked_for]
         quoted = [other for expression in leaves if (other := _within_quotes(expression)) != expression]
         self._quoted = _compiled(quoted, store) if quoted else None
-        self._rule_of = ["", *(rule_id for rule_id, _, _ in looked_for)]
-        self.rule_ids = tuple(dict.fromkeys(self._rule_of[1:]))
+        self._folded: list[Sought] = [Sought("", "", ""), *folded]
+        self._written = written
+        self._counts = [CharacterCount(rule) for rule in policy.rules if isinstance(rule, CharactersRule)]
+        self._confirmed = any(sought.finder for sought in folded)
+        self.rule_ids = tuple(dict.fromkeys([*(sought.rule_id for sought in looked_for), *(count.rule_id for count in self._counts)]))
         self._matched: list[int] = []
+        self._placing: dict[int, hyperscan.Database | None] = {}
 
     def _on_match(self, index: int, _start: int, _end: int, _flags: int, _context: object) -> None:
         self._matched.append(index)
@@ -155,9 +135,63 @@ class RawRules:
                 if not matched:
                     hits.append(plain)
                     continue
-            if not matched or 0 in matched:
-                matched.clear()
-                for reading in readings(text):
-                    scan(reading.encode("ascii"), match_event_handler=on_match)
-            hits.append(tuple(sorted({self._rule_of[index] for index in matched if index})))
+            hits.append(tuple(sorted({sought.rule_id for sought in self.found(text)})))
         return hits
+
+    def found(self, text: str) -> list[Sought]:
+        """Gives everything that stands in a text, in the order of the policy."""
+        matched: set[int] = set()
+        for reading in readings(text):
+            self._matched.clear()
+            self._database.scan(reading.encode("ascii"), match_event_handler=self._on_match)
+            matched.update(self._confirmed_in(reading, self._matched) if self._confirmed else self._matched)
+        found = [self._folded[index] for index in sorted(matched) if index]
+        if not text.isascii():
+            found += self._beside(text)
+        return found
+
+    def _confirmed_in(self, reading: str, matched: Sequence[int]) -> list[int]:
+        """Leaves out the candidates that a finder does not confirm."""
+        return [index for index in matched if (finder := self._folded[index].finder) is None or finder(reading)]
+
+    def _beside(self, text: str) -> list[Sought]:
+        """What is looked for in the text as it is written."""
+        found = [Sought(count.rule_id, "characters", "") for count in self._counts if count(text)]
+        if self._native is not None:
+            self._matched.clear()
+            self._native.scan(native(text).encode("utf-8", "replace"), match_event_handler=self._on_match)
+            found += [self._written[index] for index in sorted(set(self._matched))]
+        return found
+
+    def places(self, sought: Sought, text: str) -> list[tuple[int, int]] | None:
+        """Gives where something stands in a text: places that do not touch, in order.
+
+        None where that cannot be told: the text is not as a reader sees it, or the expression is too large to be placed.
+        """
+        if not is_plain(text) or not sought.expression or sought.native:
+            return None
+        if sought.finder is not None:
+            return joined(sought.finder(text))
+        index = self._folded.index(sought)
+        if index not in self._placing:
+            try:
+                self._placing[index] = _compiled([sought.expression], flags=_READING | hyperscan.HS_FLAG_SOM_LEFTMOST)
+            except hyperscan.error:
+                self._placing[index] = None
+        database = self._placing[index]
+        if database is None:
+            return None
+        spans: list[tuple[int, int]] = []
+        database.scan(text.encode("ascii"), match_event_handler=lambda _id, start, end, _flags, _context: spans.append((start, end)))
+        return joined(spans)
+
+
+def joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Gives the places in order, those that touch made one."""
+    apart: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if apart and start <= apart[-1][1]:
+            apart[-1] = apart[-1][0], max(end, apart[-1][1])
+        else:
+            apart.append((start, end))
+    return apart

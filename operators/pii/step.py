@@ -18,8 +18,10 @@ from governance.data_classes import Handling
 from governance.key_ring import NO_KEYS, Key, KeyRing, KeyUse
 from governance.policy import NAME_ENTITIES, Policy
 from operators.contract import NO_DEAD, Outcome, dead_rows
+from operators.guardrails.raw_findings import RawFindings
 from operators.guardrails.rules import RawRules
 from operators.multipattern import CompiledStore
+from operators.pii.content_hash import ContentHash
 from operators.pii.hashes import UserHash, hash_kid
 from operators.pii.leaves import LeafReader
 from operators.pii.mask import MaskedTexts, MaskSpec, TextMasker, leaf_reader
@@ -85,6 +87,8 @@ class Mask:
         rules = RawRules(policy, store)
         self._masker = TextMasker(mask_spec(policy, hash_key, ring), rules, rules.surely_quiet, store)
         self._tokeniser = Tokeniser(Sealer(ring)) if policy.pii.tokenises else None
+        self._findings = RawFindings(policy, rules)
+        self._content = ContentHash(hash_key)
         self._user_id = policy.pii.user_id
         self._user_hash = UserHash(hash_key, hash_kid(ring, hash_key))
 
@@ -96,13 +100,19 @@ class Mask:
         texts = [text for column in CONTENT for text in batch[column].drop_nulls().to_list()]
         places = [(column, row) for column, rows in zip(CONTENT, held, strict=True) for row in rows.to_list()]
         names, failures = _found_names(batch)
+        hashes = self._content.column(batch)
         masked = self._masker.mask_json(texts, [names.get(row, {}).get(column, NO_NAMES) for column, row in places] if names else None)
         failures |= {places[at][1]: error for at, error in masked.failures.items()}
-        columns = _columns(batch, held, masked) + [_empty(name, dtype, height) for name, dtype in SCORED.items() if name not in batch.columns]
+        columns = _columns(batch, held, masked)
+        columns += [hashes, *(_empty(name, dtype, height) for name, dtype in SCORED.items() if name not in batch.columns)]
         batch = batch.drop(NAMED, strict=False)
         batch = batch.with_columns(columns + _found(masked, places, height))
         if self._tokeniser is not None:
             batch = self._tokeniser.tokenised(batch, self._hashed(batch["user_id"]).to_list())
+        # After tokens are in, for evidence names places in what goes on.
+        after = {column: batch[column].to_list() for column in CONTENT} if any(masked.rules) else {}
+        going_on = [after[column][row] for column, row in places] if after else masked.values
+        batch = batch.with_columns(self._findings(batch["kind"], places, texts, going_on, masked.rules))
         batch = self._with_masked_ids(batch, failures)
         rejected = NO_DEAD
         if failures:
@@ -186,12 +196,11 @@ def _columns(batch: pl.DataFrame, held: list[pl.Series], masked: MaskedTexts) ->
 
 
 def _found(masked: MaskedTexts, texts: list[tuple[str, int]], height: int) -> list[pl.Series]:
-    """Gives the columns of ``schemas.events.MASKED``."""
+    """Gives the columns ``masked`` and ``masked_count``."""
     # Equal texts share one result, so their places are written once.
     written: dict[tuple[str, int], str] = {}
     places: dict[int, list[str]] = {}
     counts = [0] * height
-    rules: list[list[str]] = [[] for _ in range(height)]
     for at, hits in enumerate(masked.hits):
         if hits:
             column, row = texts[at]
@@ -201,15 +210,11 @@ def _found(masked: MaskedTexts, texts: list[tuple[str, int]], height: int) -> li
                 written[column, id(hits)] = text
             places.setdefault(row, []).append(text)
             counts[row] += len(hits)
-    for at, broken in enumerate(masked.rules):
-        if broken:
-            rules[texts[at][1]].extend(broken)
     lists = [f"[{','.join(places[row])}]" if row in places else None for row in range(height)]
     return [
         pl.Series("masked", lists, dtype=pl.String),
         pl.Series("masked_count", counts, dtype=pl.Int64),
         _empty("sealed", MASKED["sealed"], height),
-        pl.Series("raw_hits", [sorted(set(of_row)) if of_row else None for of_row in rules], dtype=pl.List(pl.String)),
     ]
 
 
