@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.results import Served
+
 
 @dataclass(eq=False, slots=True)
 class Call:
@@ -22,14 +24,14 @@ class Call:
         deadline_s: When the caller gives up, on the clock of the event loop.
         results: One a text, in order; filled as batches come back.
         missing: Results not there yet.
-        versions: Versions of the model that answered.
+        served: What answered.
         over: Answered, failed or given up: its texts are not sent any more.
     """
 
     deadline_s: float
     results: list[Any]
     missing: int
-    versions: set[str] = field(default_factory=set)
+    served: set[Served] = field(default_factory=set)
     over: bool = False
 
 

@@ -1,4 +1,4 @@
-"""Results of texts seen before, by model and version; holds keyed digests of the texts, never the texts."""
+"""Results of texts seen before, by model, version and build; holds keyed digests of the texts, never the texts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from cachetools import LRUCache
 
-from models.results import GuardScores
+from models.results import GuardScores, Served
 
 _DIGEST_BYTES: Final = 16
 #: What an entry weighs beside its value, in bytes: measured, with digest, key and the cache's own two dictionaries.
@@ -19,8 +19,8 @@ _ENTRY_BYTES: Final = 480
 _SPAN_BYTES: Final = 160
 _WINDOW_BYTES: Final = 220
 
-#: Model, its version, digest of the text.
-Key = tuple[str, str, bytes]
+#: Model, what of it answered, digest of the text.
+Key = tuple[str, Served, bytes]
 
 
 def weight_bytes(value: object) -> int:
@@ -49,11 +49,11 @@ class ResultCache:
         self._entries: LRUCache[Key, Any] = LRUCache(max(bytes_max, 1), getsizeof=weigh)
         self._lock = threading.Lock()
 
-    def key(self, model: str, version: str, text: str) -> Key:
+    def key(self, model: str, served: Served, text: str) -> Key:
         """Gives the name of a text's result."""
         hasher = self._hasher.copy()
         hasher.update(text.encode("utf-8", "surrogatepass"))
-        return (model, version, hasher.digest())
+        return (model, served, hasher.digest())
 
     def get(self, key: Key) -> Any | None:
         """Gives a result, or None."""

@@ -26,7 +26,7 @@ from models.dispatch import Answered, Dispatcher, DispatchSettings
 from models.endpoint import Endpoint
 from models.failures import FailureKind, ModelFailure
 from models.observer import ModelObserver, Silent
-from models.results import GuardScores, NameSpan
+from models.results import GuardScores, NameSpan, Served
 from models.spec import EMBEDDING_SIZE, MODELS, ModelSpec, model_spec
 from models.transport import GrpcTransport, Transport
 from schemas.errors import ConfigError
@@ -42,7 +42,7 @@ class ClientSettings:
     Attributes:
         channels: Connections.
         cache_bytes_max: Bound on remembered results; 0 for none.
-        version_trust_s: After so long without an answer of a model its cached results are not used: a new version may be served by now.
+        version_trust_s: After so long without an answer of a model its cached results are not used: another version or build may be served by now.
         versions: Model -> the version to ask for; a model that is absent gets the server's choice.
         dispatch: Bounds of what is in flight to one model.
     """
@@ -79,8 +79,8 @@ class TritonModels:
         self._observer: ModelObserver = observer or Silent()
         self._make_transport = transport or (lambda: GrpcTransport(endpoint, self._settings.channels))
         self._cache = ResultCache(self._settings.cache_bytes_max)
-        #: Model -> the version that answered last, and when.
-        self._served: dict[str, tuple[str, float]] = {}
+        #: Model -> what answered last, and when.
+        self._served: dict[str, tuple[Served, float]] = {}
         self._loop = asyncio.new_event_loop()
         self._dispatchers: dict[str, Dispatcher] = {}
         self._closed = False
@@ -94,18 +94,22 @@ class TritonModels:
             self._loop.close()
             raise
 
-    def embed(self, texts: Sequence[str], deadline_s: float) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str], deadline_s: float, keys: Sequence[str] | None = None) -> NDArray[np.float32]:
         """Gives float32[texts, 384], each row of length 1."""
         rows = self._ask(model_spec("embedder"), texts, deadline_s)
         return np.stack(rows) if rows else np.empty((0, EMBEDDING_SIZE), np.float32)
 
-    def guard(self, texts: Sequence[str], deadline_s: float) -> list[GuardScores]:
+    def guard(self, texts: Sequence[str], deadline_s: float, keys: Sequence[str] | None = None) -> list[GuardScores]:
         """Gives the scores of each text."""
         return cast(list[GuardScores], self._ask(model_spec("guard"), texts, deadline_s))
 
-    def tag(self, texts: Sequence[str], deadline_s: float) -> list[tuple[NameSpan, ...]]:
+    def tag(self, texts: Sequence[str], deadline_s: float, keys: Sequence[str] | None = None) -> list[tuple[NameSpan, ...]]:
         """Gives the names in each text, in order, not overlapping."""
         return cast(list[tuple[NameSpan, ...]], self._ask(model_spec("pii_tagger"), texts, deadline_s))
+
+    def side(self, model: str, key: str) -> str:
+        """One client asks for one version."""
+        return ""
 
     @property
     def cache_bytes(self) -> int:
@@ -157,17 +161,17 @@ class TritonModels:
         raise failure
 
     def _remembered(self, spec: ModelSpec, texts: Sequence[str]) -> dict[str, Any]:
-        version, seen_s = self._served.get(spec.name, ("", 0.0))
-        if not self._settings.cache_bytes_max or not version or time.monotonic() - seen_s > self._settings.version_trust_s:
+        served, seen_s = self._served.get(spec.name, (None, 0.0))
+        if not self._settings.cache_bytes_max or served is None or time.monotonic() - seen_s > self._settings.version_trust_s:
             return {}
-        found = ((text, self._cache.get(self._cache.key(spec.name, version, text))) for text in texts)
+        found = ((text, self._cache.get(self._cache.key(spec.name, served, text))) for text in texts)
         return {text: value for text, value in found if value is not None}
 
     def _remember(self, spec: ModelSpec, texts: Sequence[str], answered: Answered) -> None:
-        if self._settings.cache_bytes_max and len(answered.versions) == 1:  # of two, nobody knows which text got which
-            (version,) = answered.versions
+        if self._settings.cache_bytes_max and len(answered.served) == 1:  # of two, nobody knows which text got which
+            (served,) = answered.served
             for text, value in zip(texts, answered.values, strict=True):
-                self._cache.put(self._cache.key(spec.name, version, text), value)
+                self._cache.put(self._cache.key(spec.name, served, text), value)
 
     def _run(self, prepared: Future[None]) -> None:
         asyncio.set_event_loop(self._loop)
@@ -187,8 +191,8 @@ class TritonModels:
             self._dispatchers[spec.name] = Dispatcher(spec, version, self._transport, self._settings.dispatch, self._observer, saw)
         prepared.set_result(None)
 
-    def _saw(self, model: str, version: str) -> None:
-        self._served[model] = (version, time.monotonic())
+    def _saw(self, model: str, served: Served) -> None:
+        self._served[model] = (served, time.monotonic())
 
     async def _end(self) -> None:
         for dispatcher in self._dispatchers.values():

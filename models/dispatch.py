@@ -14,6 +14,7 @@ from models.batching import Admission, Call, Item, Queue, by_call
 from models.breaker import Breaker, BreakerState
 from models.failures import FailureKind, ModelFailure
 from models.observer import ModelObserver
+from models.results import Served
 from models.spec import ModelSpec
 from models.transport import Transport
 
@@ -24,11 +25,11 @@ class Answered:
 
     Attributes:
         values: One a text, in order.
-        versions: Versions of the model that gave them; several where it changed meanwhile.
+        served: What gave them; several where the model changed meanwhile.
     """
 
     values: list[Any]
-    versions: frozenset[str]
+    served: frozenset[Served]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +70,11 @@ class Dispatcher:
         transport: Sends batches.
         settings: Bounds.
         observer: Told what happens.
-        seen: Called with the version of each answer.
+        seen: Called with what gave each answer.
     """
 
     def __init__(
-        self, spec: ModelSpec, version: str, transport: Transport, settings: DispatchSettings, observer: ModelObserver, seen: Callable[[str], None]
+        self, spec: ModelSpec, version: str, transport: Transport, settings: DispatchSettings, observer: ModelObserver, seen: Callable[[Served], None]
     ) -> None:
         self._spec = spec
         self._version = version
@@ -167,7 +168,7 @@ class Dispatcher:
             return ModelFailure(self._spec.name, FailureKind.SLOW)
         try:
             answer = await self._transport.infer(self._spec, version, [item.data for item in batch], timeout_s)
-            version = answer.version
+            version = answer.served.version
             values = READERS[self._spec.name](self._spec, answer.outputs, [item.chars for item in batch], version)
         except ModelFailure as error:
             failure = error
@@ -176,22 +177,22 @@ class Dispatcher:
         if failure is None:
             self._breaker.succeeded()
             self._show_breaker()
-            self._seen(version)
-            self._hand_out(batch, values, version)
+            self._seen(answer.served)
+            self._hand_out(batch, values, answer.served)
         return failure
 
-    def _hand_out(self, batch: list[Item], values: list[Any], version: str) -> None:
+    def _hand_out(self, batch: list[Item], values: list[Any], served: Served) -> None:
         self._admission.release(batch)
         for item, value in zip(batch, values, strict=True):
             call = item.call
             call.results[item.place] = value
-            call.versions.add(version)
+            call.served.add(served)
             call.missing -= 1
             if call.missing == 0 and not call.over:
                 call.over = True
                 future, timer = self._waiting.pop(call)
                 timer.cancel()
-                future.set_result(Answered(call.results, frozenset(call.versions)))
+                future.set_result(Answered(call.results, frozenset(call.served)))
 
     def _settle(self, batch: list[Item], failure: ModelFailure) -> None:
         self._admission.release(batch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,22 +59,40 @@ class NameSpan:
     score: float
 
 
+class Served(NamedTuple):
+    """What answered: equal ones answer equally.
+
+    Attributes:
+        version: Of the model, as the server names it.
+        build: Which build of that version; empty where the server does not say.
+    """
+
+    version: str
+    build: str = ""
+
+
 class TextModels(Protocol):
     """Asks the models. Every call answers for all texts, in their order, or raises.
+
+    ``keys`` say of whom each text is: while two versions are served, a key's texts go to one of them. Without keys a text is its own key.
 
     Raises:
         RetryableError: The model is away, slow, or answers what cannot be an answer (wrong shape, NaN, empty): nothing is known of any text. Its
             message holds no text.
     """
 
-    def embed(self, texts: Sequence[str], deadline_s: float) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str], deadline_s: float, keys: Sequence[str] | None = None) -> NDArray[np.float32]:
         """Gives float32[texts, 384], each row of length 1."""
         ...
 
-    def guard(self, texts: Sequence[str], deadline_s: float) -> list[GuardScores]:
+    def guard(self, texts: Sequence[str], deadline_s: float, keys: Sequence[str] | None = None) -> list[GuardScores]:
         """Gives the scores of each text."""
         ...
 
-    def tag(self, texts: Sequence[str], deadline_s: float) -> list[tuple[NameSpan, ...]]:
+    def tag(self, texts: Sequence[str], deadline_s: float, keys: Sequence[str] | None = None) -> list[tuple[NameSpan, ...]]:
         """Gives the names in each text, in order, not overlapping."""
+        ...
+
+    def side(self, model: str, key: str) -> str:
+        """Tells which of two versions reads a key's texts: equal sides give equal answers to equal texts."""
         ...

@@ -46,6 +46,7 @@ class ModelSpec:
         purpose: What it is for, in a line.
         outputs: What it gives, one row a text.
         window_tokens: Longest piece of a text that the encoder sees at once, special tokens included.
+        overlap_tokens: What two windows of a text share (at most, where windows begin at sentences).
         batch_max: Texts of one execution at most.
         queue_delay_us: How long Triton waits for a batch to grow.
         reads_raw: Whether it is shown unmasked text: then no cache and no request log may keep it.
@@ -55,6 +56,7 @@ class ModelSpec:
     purpose: str
     outputs: tuple[TensorSpec, ...]
     window_tokens: int = 128
+    overlap_tokens: int = 32
     batch_max: int = 64
     queue_delay_us: int = 1_000
     reads_raw: bool = False
@@ -65,16 +67,19 @@ class ModelSpec:
         return (TensorSpec("TEXT", "BYTES", (1,)),)
 
 
+#: Which build of a version answered, the same in every row: equal builds give equal answers, a version number alone does not say so. May be empty.
+BUILD: Final = TensorSpec("BUILD", "BYTES", (1,))
+
 #: ``WINDOWS``: JSON text ``[[start, end, injection, jailbreak, toxicity], ...]`` with character offsets.
 #: ``SPANS``: JSON text ``[[start, end, entity, score], ...]``, likewise.
 MODELS: Final = (
-    ModelSpec("embedder", "Sentence vectors, L2-normalised, for the vector store.", (TensorSpec("EMBEDDING", "FP32", (EMBEDDING_SIZE,)),)),
+    ModelSpec("embedder", "Sentence vectors, L2-normalised, for the vector store.", (TensorSpec("EMBEDDING", "FP32", (EMBEDDING_SIZE,)), BUILD)),
     ModelSpec(
         "guard",
         "Scores for prompt injection, jailbreak and toxicity, per sentence window and the maximum.",
-        (TensorSpec("SCORES", "FP32", (len(GUARD_LABELS),)), TensorSpec("WINDOWS", "BYTES", (1,))),
+        (TensorSpec("SCORES", "FP32", (len(GUARD_LABELS),)), TensorSpec("WINDOWS", "BYTES", (1,)), BUILD),
     ),
-    ModelSpec("pii_tagger", "Names of people, places and organisations.", (TensorSpec("SPANS", "BYTES", (1,)),), reads_raw=True),
+    ModelSpec("pii_tagger", "Names of people, places and organisations.", (TensorSpec("SPANS", "BYTES", (1,)), BUILD), reads_raw=True),
 )
 
 

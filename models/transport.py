@@ -20,7 +20,8 @@ from tritonclient.utils import InferenceServerException
 
 from models.endpoint import Endpoint
 from models.failures import FailureKind, ModelFailure
-from models.spec import ModelSpec
+from models.results import Served
+from models.spec import BUILD, ModelSpec
 
 #: A server that comes back is found within a second; by default a channel waits up to two minutes. Each channel has a connection of its own.
 _CHANNEL: Final = [
@@ -51,11 +52,11 @@ class Answer:
     """What came for one batch.
 
     Attributes:
-        version: The version of the model that answered.
+        served: What answered.
         outputs: Tensors by name; None for one that is absent.
     """
 
-    version: str
+    served: Served
     outputs: Mapping[str, NDArray[Any] | None]
 
 
@@ -95,7 +96,8 @@ class GrpcTransport:
         failure = None
         try:
             result = await _inferred(self._clients[channel], spec.name, tensor, version, timeout_s)
-            return Answer(str(result.get_response().model_version), {output.name: result.as_numpy(output.name) for output in spec.outputs})
+            outputs = {output.name: result.as_numpy(output.name) for output in spec.outputs}
+            return Answer(Served(str(result.get_response().model_version), _build_of(outputs[BUILD.name])), outputs)
         except InferenceServerException as error:
             # Raised below, without its cause: a server's message may quote a text.
             code = str(error.status() or "UNKNOWN").removeprefix("StatusCode.")
@@ -111,6 +113,12 @@ class GrpcTransport:
         for client in self._clients:
             with contextlib.suppress(Exception):
                 client.close()
+
+
+def _build_of(rows: NDArray[Any] | None) -> str:
+    """Gives what the rows agree on."""
+    found = set() if rows is None else {bytes(row) for row in rows.ravel()}
+    return found.pop().decode("ascii", "replace") if len(found) == 1 else ""
 
 
 async def _inferred(client: Any, model: str, tensor: Any, version: str, timeout_s: float) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +18,17 @@ from .rows import Encode, onnx_encoder
 from .settings import FILE, Settings, read_settings
 from .tokens import TextTokenizer
 
+#: Lists the hash of every file of the version, so its own hash tells builds apart.
+MANIFEST_FILE = "manifest.json"
+_BUILD_DIGITS = 16
+
 
 class TextModel:
     """A model of the repository: all requests that Triton hands over at once run as one batch, sorted by length."""
 
     _front: Front
     _settings: Settings
+    _build: bytes
 
     def initialize(self, args: dict[str, str]) -> None:
         """Loads what lies beside ``model.py``; Triton calls it once an instance."""
@@ -32,6 +38,8 @@ class TextModel:
         self._settings = read_settings(folder / FILE)
         runner = self._settings.runner
         encode = _server_encoder(runner.model, runner.output) if runner.kind == "triton" else onnx_encoder(folder, self._settings, threads)
+        manifest = folder / MANIFEST_FILE
+        self._build = hashlib.sha256(manifest.read_bytes()).hexdigest()[:_BUILD_DIGITS].encode() if manifest.exists() else b""
         self._front = FRONTS[config["name"]](TextTokenizer(folder / "tokenizer.json"), encode, self._settings)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
@@ -51,7 +59,7 @@ class TextModel:
         except Exception as error:  # noqa: BLE001 - the text of an error may quote a text; Triton would log and return it
             failure = triton.InferenceResponse(error=triton.TritonError(f"the model failed: {type(error).__name__}"))
             return [failure for _ in requests]
-        return [_response(part, tensors) for part in parts]
+        return [_response(part, {**tensors, "BUILD": np.full((len(texts), 1), self._build, np.object_)}) for part in parts]
 
 
 def _response(part: slice | str, tensors: dict[str, NDArray[Any]]) -> Any:

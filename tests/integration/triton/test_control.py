@@ -81,6 +81,17 @@ def test_a_cached_result_is_not_given_for_another_version(own_triton: TritonServ
     assert second[0].injection == pytest.approx(turned(first[0]), abs=1e-6)
 
 
+def test_a_cached_result_is_not_given_for_another_build_of_the_same_version(own_triton: TritonServer, control: ModelControl, tmp_path: Path) -> None:
+    """Each answer says which build gave it: the first one after a rebuild makes what the old build said worthless."""
+    with TritonModels(own_triton.endpoint, ClientSettings(version_trust_s=60.0)) as models:
+        assert models.guard(["text"], 10.0) == [expected_scores("text")]
+        model = tmp_path / "repository" / "guard" / "1" / "model.py"
+        model.write_text(model.read_text().replace("scores if self.version == 1 else 1 - scores", "1 - scores"))
+        control.load("guard", LOAD_S, versions=[1])
+        assert models.guard(["another"], 10.0)[0].injection == pytest.approx(turned(expected_scores("another")), abs=1e-6)
+        assert models.guard(["text"], 10.0)[0].injection == pytest.approx(turned(expected_scores("text")), abs=1e-6)
+
+
 def test_a_version_that_does_not_load_leaves_the_old_one_serving(own_triton: TritonServer, control: ModelControl, tmp_path: Path) -> None:
     (tmp_path / "repository" / "guard" / "2" / "model.py").write_text("raise RuntimeError('broken on purpose')\n")
     with pytest.raises(ConfigError, match=r"(?s)guard was not loaded.*broken on purpose"):

@@ -8,21 +8,24 @@ import tracemalloc
 import numpy as np
 
 from models.cache import ResultCache
-from models.results import GuardScores, NameSpan, WindowScores
+from models.results import GuardScores, NameSpan, Served, WindowScores
+
+ONE = Served("1", "a build")
 
 
 def test_a_result_is_found_under_its_model_and_version_only() -> None:
     cache = ResultCache(10_000)
-    cache.put(cache.key("guard", "1", "text"), GuardScores(0.1, 0.2, 0.3))
-    assert cache.get(cache.key("guard", "1", "text")) == GuardScores(0.1, 0.2, 0.3)
-    assert cache.get(cache.key("guard", "2", "text")) is None
-    assert cache.get(cache.key("pii_tagger", "1", "text")) is None
-    assert cache.get(cache.key("guard", "1", "Text")) is None
+    cache.put(cache.key("guard", ONE, "text"), GuardScores(0.1, 0.2, 0.3))
+    assert cache.get(cache.key("guard", ONE, "text")) == GuardScores(0.1, 0.2, 0.3)
+    assert cache.get(cache.key("guard", Served("2"), "text")) is None
+    assert cache.get(cache.key("guard", Served("1", "another build"), "text")) is None
+    assert cache.get(cache.key("pii_tagger", ONE, "text")) is None
+    assert cache.get(cache.key("guard", ONE, "Text")) is None
 
 
 def test_what_was_not_used_for_longest_goes_first() -> None:
     cache = ResultCache(2_000)
-    keys = [cache.key("pii_tagger", "1", str(number)) for number in range(4)]
+    keys = [cache.key("pii_tagger", ONE, str(number)) for number in range(4)]
     for key in keys[:3]:
         cache.put(key, ())
     cache.get(keys[0])
@@ -32,22 +35,22 @@ def test_what_was_not_used_for_longest_goes_first() -> None:
 
 def test_an_empty_result_is_a_result() -> None:
     cache = ResultCache(10_000)
-    key = cache.key("pii_tagger", "1", "no names")
+    key = cache.key("pii_tagger", ONE, "no names")
     cache.put(key, ())
     assert cache.get(key) == ()
 
 
 def test_a_result_over_the_bound_is_let_go_and_a_bound_of_nothing_holds_nothing() -> None:
     cache = ResultCache(600)
-    cache.put(cache.key("embedder", "1", "x"), np.zeros(384, np.float32))
+    cache.put(cache.key("embedder", ONE, "x"), np.zeros(384, np.float32))
     assert len(cache) == 0
     nothing = ResultCache(0)
-    nothing.put(nothing.key("pii_tagger", "1", "x"), ())
+    nothing.put(nothing.key("pii_tagger", ONE, "x"), ())
     assert len(nothing) == 0
 
 
 def test_digests_of_two_processes_differ() -> None:
-    assert ResultCache(1).key("guard", "1", "text") != ResultCache(1).key("guard", "1", "text")
+    assert ResultCache(1).key("guard", ONE, "text") != ResultCache(1).key("guard", ONE, "text")
 
 
 def test_its_bound_is_what_it_takes_in_memory() -> None:
@@ -62,7 +65,7 @@ def test_its_bound_is_what_it_takes_in_memory() -> None:
         gc.collect()
         tracemalloc.start()
         for number in range(4_000):
-            cache.put(cache.key("guard", "1", str(number)), make(number))
+            cache.put(cache.key("guard", ONE, str(number)), make(number))
         gc.collect()
         taken, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
