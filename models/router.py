@@ -97,6 +97,11 @@ class VersionRouter:
         """Gives the names in each text."""
         return self._routed("pii_tagger", self._stable.tag, self._candidate.tag, texts, deadline_s, keys)
 
+    def side(self, model: str, key: str) -> str:
+        """Tells whether a key is among the candidate's."""
+        route = self._routes.get(model)
+        return "candidate" if route is not None and takes_candidate(key, route.share_ppm) else ""
+
     def close(self) -> None:
         """Ends comparisons; the two versions' clients belong to whoever made them."""
         self._canaries.shutdown(wait=True, cancel_futures=True)

@@ -7,20 +7,19 @@ Untrusted text is scored in every event, the rest in a sample that follows from 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from functools import partial
+from typing import ClassVar, Final
 
 import polars as pl
 
 from governance.policy import PPM, GuardPolicy
 from governance.rules import KINDS, SCORE_LABELS
 from models.results import GuardScores, TextModels
-from operators.contract import Outcome, StateSpec, dead_rows
+from operators.contract import StateSpec
 from operators.guardrails.texts import texts_of
-from schemas.errors import ModelUnavailable
 from schemas.events import CONTENT, COORDINATES, SCORED
-from streams.asking import AskSettings, Fate, ModelQuestions
-from streams.facts import Facts, LastFacts, about, places_of
-from streams.tagging import unavailable, without
+from streams.asking import AskSettings, Fate, ModelQuestions, Question
+from streams.model_step import ModelStep, facts_of
 
 MODEL: Final = "guard"
 _PPM: Final = tuple(f"{label}_ppm" for label in SCORE_LABELS)
@@ -30,10 +29,8 @@ _FACTS: Final = pl.Schema({**COORDINATES, "fate": pl.String(), **_SCORES})
 _SAMPLE_DIGITS: Final = 12
 
 
-class Score:
-    """Fills the columns of SCORED that ``mask`` made; one thread at a time.
-
-    Facts for telemetry: ``("degraded_events", "guard")``. Dead letters: ``model_unavailable``.
+class Score(ModelStep[list[str]]):
+    """Fills the columns of SCORED that ``mask`` made.
 
     Args:
         guard: Which texts are scored, and what is done while the model is away.
@@ -41,31 +38,17 @@ class Score:
         settings: Bounds.
     """
 
-    name: Final = "score"
-    facts_spec: Final = StateSpec(1, _FACTS, "about 80 bytes x rows since the last committed snapshot")
+    name: ClassVar[str] = "score"
+    model: ClassVar[str] = MODEL
+    facts_spec: ClassVar[StateSpec] = StateSpec(1, _FACTS, "about 80 bytes x rows since the last committed snapshot")
 
     def __init__(self, guard: GuardPolicy, models: TextModels, settings: AskSettings) -> None:
+        super().__init__(guard.outage.after_s)
         self._always: Mapping[str, frozenset[str]] = {
             kind: frozenset(column for choice in guard.always if kind in choice.kinds for column in choice.columns) for kind in KINDS
         }
         self._sampled_ppm = guard.sampled_ppm
-        self._after_s = guard.outage.after_s
-        self._questions = ModelQuestions(MODEL, models.guard, _is_answer, guard.outage, settings)
-        self._facts: Facts = LastFacts(self.facts_spec)
-
-    def keep_in(self, facts: Facts) -> None:
-        """Says where facts are kept; before the first batch."""
-        self._facts = facts
-
-    def __call__(self, batch: pl.DataFrame) -> Outcome:
-        """Scores one batch; raises RetryableError while the model is away and policy waits."""
-        wanted = self._wanted(batch)
-        places = places_of(batch, wanted)
-        known = self._facts.known(places)
-        new = wanted if not known.height else without(wanted, places, known)
-        fresh = self._decided(batch, new)
-        self._facts.record(fresh)
-        return self._applied(batch, pl.concat([known, fresh]))
+        self._questions = ModelQuestions(MODEL, models.guard, _is_answer, guard.outage, settings, side_of=partial(models.side, MODEL))
 
     def _wanted(self, batch: pl.DataFrame) -> dict[int, list[str]]:
         """Gives the texts to score, by row."""
@@ -87,30 +70,21 @@ class Score:
 
     def _decided(self, batch: pl.DataFrame, wanted: Mapping[int, Sequence[str]]) -> pl.DataFrame:
         """Asks for the distinct texts and gives the facts."""
-        answers = self._questions.answers(text for texts in wanted.values() for text in texts)
+        keys = batch["agent_id"]
+        asked = {row: [Question(text, keys[row]) for text in texts] for row, texts in wanted.items()}
+        answers = self._questions.answers(question for questions in asked.values() for question in questions)
         rows: list[tuple[str | int | None, ...]] = []
-        for texts in wanted.values():
-            scores = [answers.by_text[text] for text in texts if text in answers.by_text]
-            if len(scores) == len(texts):
+        for questions in asked.values():
+            scores = [score for question in questions if (score := answers.to(question)) is not None]
+            if len(scores) == len(questions):
                 rows.append((Fate.ANSWERED.value, *_largest(scores), _scored_by(scores)))
             else:
                 rows.append((answers.otherwise.value, *[None] * len(_SCORES)))
-        told = pl.DataFrame(rows, schema={"fate": pl.String, **_SCORES}, orient="row")
-        return pl.concat([places_of(batch, wanted), told], how="horizontal").cast(_FACTS)
+        return facts_of(batch, wanted, rows, _FACTS)
 
-    def _applied(self, batch: pl.DataFrame, facts: pl.DataFrame) -> Outcome:
-        if not facts.height:
-            return Outcome(batch)
-        told = about(batch, facts)
-        is_degraded, is_rejected = ((told["fate"] == fate.value).fill_null(False) for fate in (Fate.DEGRADED, Fate.REJECTED))
+    def _told(self, batch: pl.DataFrame, told: pl.DataFrame, is_degraded: pl.Series) -> pl.DataFrame:
         degraded = pl.when(is_degraded).then(pl.concat_list(pl.col("degraded").fill_null([]), pl.lit([MODEL]))).otherwise(pl.col("degraded"))
-        scored = batch.with_columns(*told.select(*_SCORES), degraded.alias("degraded") if is_degraded.any() else pl.col("degraded"))
-        counts = {("degraded_events", MODEL): is_degraded.fill_null(False).to_list().count(True)} if is_degraded.any() else {}
-        if not is_rejected.any():
-            return Outcome(scored, facts=counts)
-        reason = unavailable(MODEL, self._after_s)
-        dead = dead_rows(scored.filter(is_rejected), step=self.name, disposition="dead", code=ModelUnavailable.code, reason=reason)
-        return Outcome(scored.filter(~is_rejected), dead=dead, facts=counts)
+        return batch.with_columns(*told.select(*_SCORES), degraded.alias("degraded") if is_degraded.any() else pl.col("degraded"))
 
 
 def _largest(scores: Iterable[GuardScores]) -> list[int]:

@@ -22,20 +22,24 @@ class SayingModels:
     def __init__(self) -> None:
         self.says = ModelSays()
 
-    def embed(self, texts: Sequence[str], deadline_s: float) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str], deadline_s: float, keys: Sequence[str] | None = None) -> NDArray[np.float32]:
         """Gives the same vector for each text."""
         self._present("embedder")
         return np.full((len(texts), EMBEDDING_SIZE), EMBEDDING_SIZE**-0.5, dtype=np.float32)
 
-    def guard(self, texts: Sequence[str], deadline_s: float) -> list[GuardScores]:
+    def guard(self, texts: Sequence[str], deadline_s: float, keys: Sequence[str] | None = None) -> list[GuardScores]:
         """Gives the largest of the scores that the case names for what a text holds."""
         self._present("guard")
         return [self._scores(text) for text in texts]
 
-    def tag(self, texts: Sequence[str], deadline_s: float) -> list[tuple[NameSpan, ...]]:
+    def tag(self, texts: Sequence[str], deadline_s: float, keys: Sequence[str] | None = None) -> list[tuple[NameSpan, ...]]:
         """Gives the names of the case in each text."""
         self._present("pii_tagger")
         return [self._names(text) for text in texts]
+
+    def side(self, model: str, key: str) -> str:
+        """A case has one version of each model."""
+        return ""
 
     def _present(self, model: str) -> None:
         if model in self.says.away:

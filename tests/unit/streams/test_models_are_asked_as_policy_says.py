@@ -14,15 +14,18 @@ import pytest
 from governance.policy import GuardPolicy, Outage, TaggerPolicy, TextChoice, WhenDown
 from models.failures import FailureKind, ModelFailure
 from models.results import GuardScores, NameSpan
+from models.router import Route, RouteMode, VersionRouter, takes_candidate
 from operators.guardrails.texts import ALONE_CHARS_MIN, texts_of
 from operators.pii.names import decoded
 from operators.pii.spans import Span
 from schemas.coordinates import event_uid
 from schemas.errors import RetryableError
 from schemas.events import EVENT, MASKED, ROW_WATERMARK, SCORED
-from streams.asking import AskSettings, ModelQuestions
+from streams.asking import AskSettings, ModelQuestions, Question
+from streams.model_client import ModelFacts
 from streams.scoring import Score
 from streams.tagging import Tag
+from streams.telemetry import Telemetry
 from tests.fixtures.words import ATTACK, Outages, WordModels, away, scores_of
 from tests.unit.streams.policies import policy_asking
 
@@ -177,21 +180,21 @@ def test_reject_makes_dead_letters_by_coordinates_of_those_events_alone() -> Non
 
 
 def test_policy_waits_as_long_as_it_says_and_an_answer_begins_the_count_anew() -> None:
-    now, outages = [0.0], Outages("guard")
+    now, outages, question = [0.0], Outages("guard"), Question("x", "a")
     models = WordModels(outages)
     questions = ModelQuestions("guard", models.guard, lambda _text, _scores: True, Outage(WhenDown.REJECT, 30), AskSettings(), lambda: now[0])
 
     def fails() -> None:
         with pytest.raises(RetryableError):
-            questions.answers(["x"])
+            questions.answers([question])
 
     fails()
     now[0] = 29.9
     fails()
     now[0] = 30.0
-    assert questions.answers(["x"]).by_text == {}
+    assert questions.answers([question]).to(question) is None
     outages.away = set()
-    assert list(questions.answers(["x"]).by_text) == ["x"]
+    assert questions.answers([question]).to(question) == scores_of("x")
     outages.away = {"guard"}
     now[0] = 100.0
     fails()
@@ -243,12 +246,31 @@ def test_an_answer_that_cannot_be_one_is_no_answer(wrong: Callable[[list[Any]], 
 
 def test_a_version_that_changes_in_the_middle_of_an_event_is_told() -> None:
     class Rolling(WordModels):
-        def guard(self, texts: Sequence[str], deadline_s: float) -> list[GuardScores]:
+        def guard(self, texts: Sequence[str], deadline_s: float, keys: Sequence[str] | None = None) -> list[GuardScores]:
             return [scores_of(text, str(1 + at % 2)) for at, text in enumerate(texts)]
 
     page = "word " * 20
     scored = score(Rolling())(events({"input": {"a": page, "b": page + "more"}})).batch
     assert scored["scored_by"].to_list() == ["guard/1+2"]
+
+
+def test_a_canary_gets_every_text_of_its_agents_and_none_of_the_others() -> None:
+    agents = [f"agent-{number}" for number in range(12)]
+    canary = Route(RouteMode.CANARY, 400_000)
+    of_candidate = {agent for agent in agents if takes_candidate(agent, canary.share_ppm)}
+    assert 0 < len(of_candidate) < len(agents)
+    stable, candidate = WordModels(version="1"), WordModels(version="2")
+    router = VersionRouter(stable, candidate, {"guard": canary, "pii_tagger": canary}, ModelFacts(Telemetry()))
+    try:
+        rows = [{"agent_id": agent, "input": text} for agent in agents for text in ("the same words", f"own words of {agent}")]
+        scored = Score(GUARD, router, AskSettings(texts_max=3))(events(*rows)).batch
+        Tag(policy_asking(tagger=TAGGER), TAGGER, router, AskSettings())(events(*rows, schema=BEFORE_MASK))
+    finally:
+        router.close()
+    assert scored["scored_by"].to_list() == [f"guard/{2 if row['agent_id'] in of_candidate else 1}" for row in rows]
+    for model in ("guard", "pii_tagger"):  # each text once a version, however many agents wrote it
+        assert stable.texts_of(model).count("the same words") == candidate.texts_of(model).count("the same words") == 1
+        assert {text for text in candidate.texts_of(model) if text.startswith("own")} == {f"own words of {agent}" for agent in of_candidate}
 
 
 def test_away_names_the_model_and_no_text() -> None:
