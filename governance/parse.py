@@ -10,6 +10,7 @@ import yaml
 
 from governance.data_classes import FIELD_HANDLINGS, DataClass, Handling
 from governance.nodes import NodeReader, pick
+from governance.parse_limits import limits_policy
 from governance.parse_models import models_policy
 from governance.parse_patterns import read_patterns
 from governance.parse_rules import RulesReader
@@ -38,7 +39,7 @@ def parse_policy(text: str, name: str = "policy") -> Policy:
         ConfigError: With every problem, e.g. ``default.yaml:12:5: rules[3].verdict: must be one of allow, warn, ...``.
     """
     reader = NodeReader(name)
-    top = reader.mapping(reader.root(text), "", ("id", "version", "purpose", "handling", "pii", "rules"), ("models",))
+    top = reader.mapping(reader.root(text), "", ("id", "version", "purpose", "handling", "pii", "rules"), ("models", "limits"))
     identity = [reader.text(*pick(top, key, "")) for key in ("id", "version", "purpose")]
     handling = _handling(reader, top.get("handling"))
     pii = _pii(reader, top.get("pii"))
@@ -46,9 +47,10 @@ def parse_policy(text: str, name: str = "policy") -> Policy:
     if models.pii_tagger is not None and all(pii.handling_of(entity) is Handling.KEEP for entity in NAME_ENTITIES):
         reader.problem(top["models"], "models.pii_tagger", f"pii.entities handles none of {', '.join(NAME_ENTITIES)}; add one, or remove the tagger")
     rules = RulesReader(reader, has_guard=models.guard is not None).read(top.get("rules"))
+    limits = limits_policy(reader, top.get("limits"), frozenset(rule.id for rule in rules))
     reader.check()
     policy_id, version, purpose = (part or "" for part in identity)
-    return Policy(policy_id, version, purpose, pii, handling, rules, models)
+    return Policy(policy_id, version, purpose, pii, handling, rules, models, limits)
 
 
 def default_policy() -> Policy:

@@ -14,6 +14,7 @@ from hashlib import blake2b
 from typing import Final
 
 from governance.data_classes import DataClass, Handling
+from governance.limits import NO_LIMITS, LimitsPolicy
 from governance.patterns import PatternSpec
 from governance.rules import AnyRule
 
@@ -188,6 +189,7 @@ class Policy:
         handling: What is done with a field of each data class.
         rules: In the order of the file, which decides nothing.
         models: What models are asked.
+        limits: How much may be done in a time.
     """
 
     id: str
@@ -197,6 +199,7 @@ class Policy:
     handling: tuple[tuple[DataClass, Handling], ...]
     rules: tuple[AnyRule, ...]
     models: ModelsPolicy = ModelsPolicy()
+    limits: LimitsPolicy = NO_LIMITS
 
     @property
     def digest(self) -> str:
@@ -212,6 +215,7 @@ def canonical(policy: Policy) -> str:
     """Gives the policy as one line of JSON with sorted keys; rules carry their ``type``."""
     form = asdict(policy)
     form["rules"] = [{"type": rule.type, **asdict(rule)} for rule in policy.rules]
+    form["limits"]["agents"] = [{"type": limit.type, **asdict(limit)} for limit in policy.limits.agents]
     return json.dumps(form, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 

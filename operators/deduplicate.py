@@ -60,17 +60,18 @@ class Deduplicate:
         ttl_ms: How long an id is remembered, in event time. At least window length plus allowed lateness (``needed_ttl_ms``), or a duplicate could be
             counted in a window twice.
         bucket_ms: Width of the buckets in which entries are freed, at most ``ttl_ms``: then no bucket holds an id twice.
+        name: Another name where a topology deduplicates a second time, behind another exchange.
 
     Raises:
         ConfigError: The bucket is wider than the time to live, or not positive.
     """
 
-    name: Final = "deduplicate"
     order: Final = Order.LOG_ORDERED
 
-    def __init__(self, ttl_ms: int = 600_000, bucket_ms: int = 60_000) -> None:
+    def __init__(self, ttl_ms: int = 600_000, bucket_ms: int = 60_000, name: str = "deduplicate") -> None:
         if not 0 < bucket_ms <= ttl_ms:
             raise ConfigError(f"deduplicate: want 0 < bucket_ms <= ttl_ms, came bucket_ms {bucket_ms} and ttl_ms {ttl_ms}; narrow the bucket")
+        self.name: Final = name
         self._ttl = ttl_ms
         self._bucket = bucket_ms
 

@@ -45,3 +45,13 @@ def alert_uid(event_uid: str, rule_id: str) -> str:
 def audit_uid(what: str, *about: str) -> str:
     """Gives the id of an entry of the audit log: 32 hex digits over what was done and what it was about."""
     return _digest("audit", what, *about)
+
+
+def breach_uid(quota_id: str, scope: str, key: str, window_ms: int, window_start: int) -> str:
+    """Gives the id of the breach of a quota: 32 hex digits over the quota, what it was about and the window."""
+    return _digest("breach", quota_id, scope, key, str(window_ms), str(window_start))
+
+
+def control_uid(cause: str, command: str) -> str:
+    """Gives the id of a command to agents: 32 hex digits over the id of what caused it and the command."""
+    return _digest("control", cause, command)

@@ -154,6 +154,24 @@ INTERNAL: Final = ("sealed", "raw_hits", "raw_evidence", "content_hmac", "redact
 #: Added by the source: the watermark of the row's own partition as it stood before the row (ms). Alone decides lateness.
 ROW_WATERMARK: Final[dict[str, pl.DataType]] = {"row_watermark": pl.Int64()}
 
+#: An event as seen by a quota: one row for each thing that some quota counts by. Made after ``mask`` beside the source, exchanged by ``scope_key``.
+SHARED: Final = pl.Schema(
+    {
+        **COORDINATES,
+        "event_uid": pl.String(),  # with the scope in it, so that one event's rows do not pass for duplicates of each other
+        "content_digest": pl.Int64(),
+        "kind": pl.String(),
+        "event_time": pl.Int64(),
+        **ROW_WATERMARK,
+        "scope": pl.String(),  # agent, user, tool, fleet
+        "scope_key": pl.String(),  # masked like the column it comes from
+        "failures": pl.Int64(),
+        "tokens": pl.Int64(),
+        "cost_nano_usd": pl.Int64(),
+        "execution_time_us": pl.Int64(),
+    }
+)
+
 #: A record that cannot go on (disposition "dead") or is left out on purpose (disposition "filtered", e.g. a duplicate).
 DEAD: Final = pl.Schema(
     {

@@ -51,7 +51,7 @@ class FilesSink:
         ...     lane = sink.open_lane(0, 1, sink.begin())
         ...     lane.close()
         ...     [path.name for path in sink.publish()][:2]
-        ['agent_metrics.jsonl', 'alerts.jsonl']
+        ['agent_control.jsonl', 'agent_metrics.jsonl']
     """
 
     name = "files"

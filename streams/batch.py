@@ -25,6 +25,7 @@ class LaneBatch:
         dead: Records of this poll that ended before the exchange and whose dead letters this lane publishes.
         marks: Watermarks after this poll of the partitions that the source lane reads. They count only after ``rows``.
         source_rows: Source records accounted to this lane: credits given back when its outputs are durable.
+        shared: Rows of SHARED whose key this lane owns; None where nothing is counted across agents.
         oldest_kafka_time: Earliest Kafka timestamp among the rows (ms), for end-to-end latency; None without rows.
     """
 
@@ -33,3 +34,4 @@ class LaneBatch:
     dead: pl.DataFrame = field(default_factory=lambda: NO_DEAD)
     source_rows: int = 0
     oldest_kafka_time: int | None = None
+    shared: pl.DataFrame | None = None

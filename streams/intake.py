@@ -178,12 +178,23 @@ class Intake:
         marks = {partition: self.state.watermarks.get(partition) for partition in self._partitions}
         dead_by_lane = {lane: dead.filter(pl.col("offset") % lanes == lane) for lane in range(lanes)} if dead.height else {}
         batches = []
+        shared = None if rows is None or self._topology.shared is None else self._topology.shared.spread(rows)
+        shared_by_lane = self._by_lane(shared)
         lane_of = shard_of(rows[self._topology.key], self._topology.shards) % lanes if rows is not None else None
         for lane in range(lanes):
             share = None if rows is None else rows if lanes == 1 else rows.filter(lane_of == lane)
             ended = dead_by_lane.get(lane, NO_DEAD)
-            batches.append(LaneBatch(share, marks, ended, (0 if share is None else share.height) + ended.height, _oldest(share)))
+            source_rows = (0 if share is None else share.height) + ended.height
+            batches.append(LaneBatch(share, marks, ended, source_rows, _oldest(share), shared_by_lane.get(lane)))
         return batches
+
+    def _by_lane(self, shared: pl.DataFrame | None) -> dict[int, pl.DataFrame]:
+        """Gives the rows of the second exchange by the lane that owns their key."""
+        if shared is None or self._topology.shared is None:
+            return {}
+        lanes = self._topology.lanes
+        lane_of = shard_of(shared[self._topology.shared.key], self._topology.shards) % lanes
+        return {lane: shared if lanes == 1 else shared.filter(lane_of == lane) for lane in range(lanes)}
 
 
 def _oldest(rows: pl.DataFrame | None) -> int | None:

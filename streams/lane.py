@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from operators.contract import EMPTY_STATE, NO_DEAD, KeyedStep, State
+from operators.contract import EMPTY_STATE, NO_DEAD, KeyedStep, State, Step
 from operators.windows.watermark import merge
 from schemas.coordinates import record_uid
 from schemas.errors import record_error_codes
@@ -86,6 +86,7 @@ class Lane:
     def apply(self, batches: Sequence[LaneBatch]) -> OutputBatch:
         """Folds batches in the order given; gives the records to publish, by topic. Rows of several batches go through each step at once."""
         rows = [batch.rows for batch in batches if batch.rows is not None]
+        shared = [batch.shared for batch in batches if batch.shared is not None]
         for batch in batches:
             for partition, mark in batch.marks.items():
                 before = self._marks.get(partition)
@@ -95,9 +96,10 @@ class Lane:
         if moved:
             self._watermark = merged
         dead = [batch.dead for batch in batches]
-        if not rows and not moved:
+        if not rows and not shared and not moved:
             return self._publish({}, dead)
-        return self._fold(self._from_joining(pl.concat(rows)) if rows else self._empty, dead)
+        events = self._from_joining(pl.concat(rows)) if rows else self._empty
+        return self._fold(events, self._from_joining(pl.concat(shared)) if shared else None, dead)
 
     def _from_joining(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Raises the row watermarks of partitions that joined late to where they joined."""
@@ -112,12 +114,23 @@ class Lane:
     def finish(self) -> OutputBatch:
         """Closes every window, as at the end of a finite input."""
         self._watermark = END_OF_TIME
-        return self._fold(self._empty, [])
+        return self._fold(self._empty, None, [])
 
-    def _fold(self, rows: pl.DataFrame, before: Sequence[pl.DataFrame]) -> OutputBatch:
-        dead: list[pl.DataFrame] = []
+    def _fold(self, events: pl.DataFrame, shared: pl.DataFrame | None, before: Sequence[pl.DataFrame]) -> OutputBatch:
         outputs: dict[str, list[pl.DataFrame]] = {}
-        for step in self._topology.keyed:
+        rows, here = self._through(self._topology.keyed, events, outputs)
+        for topic, passed in rows.group_by("topic").len().iter_rows():
+            self._telemetry.outcome(topic, "passed", passed)
+        self._telemetry.dead(here)
+        if self._topology.shared is not None and (shared is not None or any(self._states[step.name] for step in self._topology.shared_steps)):
+            # Rows that end here have a dead letter from the steps before: the same rule judged the same records there.
+            self._through(self._topology.shared_steps, self._topology.shared.schema.to_frame() if shared is None else shared, outputs)
+        return self._publish(outputs, [*before, here])
+
+    def _through(self, steps: Sequence[Step], rows: pl.DataFrame, outputs: dict[str, list[pl.DataFrame]]) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Takes rows through steps in order; gives what is left and what ended, and adds what they put out."""
+        dead: list[pl.DataFrame] = []
+        for step in steps:
             height = rows.height
             with self._telemetry.stage(step.name, height):
                 if isinstance(step, KeyedStep):
@@ -127,13 +140,11 @@ class Lane:
             assert height == outcome.batch.height + outcome.dead.height, f"step {step.name} lost or made rows"
             rows = outcome.batch
             dead.append(outcome.dead)
-            outputs.update({topic: [*outputs.get(topic, ()), frame] for topic, frame in outcome.outputs.items() if frame.height})
+            for topic, frame in outcome.outputs.items():
+                if frame.height:
+                    outputs.setdefault(topic, []).append(frame)
             self._telemetry.outcome_facts(outcome.facts)
-        for topic, passed in rows.group_by("topic").len().iter_rows():
-            self._telemetry.outcome(topic, "passed", passed)
-        here = _joined(dead)
-        self._telemetry.dead(here)
-        return self._publish(outputs, [*before, here])
+        return rows, _joined(dead)
 
     def _publish(self, outputs: Mapping[str, Sequence[pl.DataFrame]], dead: Sequence[pl.DataFrame]) -> OutputBatch:
         batch = {topic: pl.concat(frames) if len(frames) > 1 else frames[0] for topic, frames in outputs.items()}

@@ -9,11 +9,17 @@ from operators.contract import BatchStep, Step
 from operators.decode import Decode
 from operators.deduplicate import Deduplicate
 from operators.enrich import Enrich
+from operators.guardrails.concurrency import LimitConcurrency
+from operators.guardrails.control import Control
 from operators.guardrails.decide import Decide
+from operators.guardrails.depth import LimitDepth
 from operators.guardrails.inspect import Inspect
+from operators.guardrails.limit import Limit
+from operators.guardrails.quota import LimitQuota, Spread
 from operators.pii.step import Mask
 from operators.windows.measure import Measure
 from schemas.codec.decode import DecodeSettings
+from schemas.events import SHARED
 from schemas.limits import Limits
 from schemas.registry import SchemaRegistry
 from schemas.topics import INPUTS, OUTPUTS
@@ -22,7 +28,7 @@ from streams.compiled import CompiledDirectory
 from streams.config import Config
 from streams.scoring import Score
 from streams.tagging import Tag
-from streams.topology import Topology
+from streams.topology import Shared, Topology
 
 
 def build_topology(
@@ -46,7 +52,11 @@ def build_topology(
     pipeline = config.pipeline
     keyed: tuple[Step, ...] = (
         Deduplicate(ttl_ms=pipeline.dedup_ttl_s * 1000),
+        Limit(policy.limits),
+        LimitConcurrency(policy.limits),
+        LimitDepth(policy.limits),
         Decide(policy),
+        Control(policy),
         Measure(window_ms=pipeline.window_s * 1000, lateness_ms=pipeline.lateness_s * 1000),
         Audit(),
         Enrich(),
@@ -62,6 +72,15 @@ def build_topology(
         keyed=keyed,
         outputs=tuple(OUTPUTS),
         policy=policy,
+        shared=Shared(
+            Spread(policy.limits.quotas),
+            key="scope_key",
+            schema=SHARED,
+            steps=(
+                Deduplicate(ttl_ms=pipeline.dedup_ttl_s * 1000, name="deduplicate_shared"),
+                LimitQuota(policy, lateness_ms=pipeline.lateness_s * 1000),
+            ),
+        ),
     )
 
 

@@ -1,17 +1,38 @@
 """A topology is a value: which topics come in, which steps run before and after the exchange, which topics go out.
 
     inputs -> front steps (beside the source) -> exchange by key -> keyed steps (on a lane) -> outputs
+                                              -> exchange of narrow rows by another key -> shared steps (on a lane) -> outputs
 
 Engines read this value and know no operator by name. Steps that share a key share the exchange.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+import polars as pl
 
 from governance.policy import Policy
 from operators.contract import BatchStep, KeyedStep, Step
 from schemas.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A second exchange, for what is counted across the keys of the first: its rows travel in the same lane batches.
+
+    Attributes:
+        spread: Gives the rows to exchange of a batch that the front steps made, each with its own key; None where there is nothing to count.
+        key: Column by which those rows are exchanged.
+        schema: Of those rows.
+        steps: Run on a lane, in order. Rows end with them: they put out records, and their dead rows have a dead letter of the first exchange.
+    """
+
+    spread: Callable[[pl.DataFrame], pl.DataFrame | None]
+    key: str
+    schema: pl.Schema
+    steps: tuple[KeyedStep, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +50,7 @@ class Topology:
         keyed: Steps run on a lane, in order; batch steps may stand among them.
         outputs: Output topics.
         policy: Policy in force; None where nothing judges. A start writes it down in the audit log.
+        shared: What is counted across keys; None counts nothing so.
     """
 
     name: str
@@ -41,9 +63,10 @@ class Topology:
     keyed: tuple[Step, ...]
     outputs: tuple[str, ...]
     policy: Policy | None = None
+    shared: Shared | None = None
 
     def __post_init__(self) -> None:
-        names = [step.name for step in (*self.front, *self.keyed)]
+        names = [step.name for step in (*self.front, *self.keyed, *self.shared_steps)]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ConfigError(f"topology {self.name}: step names must be unique, came twice: {', '.join(twice)}; rename one")
@@ -55,6 +78,11 @@ class Topology:
             )
 
     @property
+    def shared_steps(self) -> tuple[KeyedStep, ...]:
+        """The steps behind the second exchange, in order."""
+        return () if self.shared is None else self.shared.steps
+
+    @property
     def keyed_steps(self) -> tuple[KeyedStep, ...]:
-        """The keyed steps that hold state, in order."""
-        return tuple(step for step in self.keyed if isinstance(step, KeyedStep))
+        """The steps that hold state, in order."""
+        return (*(step for step in self.keyed if isinstance(step, KeyedStep)), *self.shared_steps)

@@ -41,7 +41,7 @@ DECISION_COLUMNS: Final = (
 
 #: Fields of ``alert.avsc``.
 ALERT_COLUMNS: Final = ("alert_uid", "agent_id", "event_time", "severity", "rule_id", "message", "event_uid", "policy_version")
-_ALERT: Final = pl.Schema({name: output_schema("alerts")[name] for name in ALERT_COLUMNS})
+ALERT: Final = pl.Schema({name: output_schema("alerts")[name] for name in ALERT_COLUMNS})
 
 
 class Decide:
@@ -69,8 +69,12 @@ class Decide:
         self._account = Account(policy)
         self._no_outputs = {topic: output_schema(topic).to_frame() for topic in ("guardrail_decisions", "alerts")}
         self._quiet = (pl.lit(NO_HIT.verdict.value).alias("verdict"), pl.lit(NO_HIT.action.value).alias("action"), *self._policy)
-        self._decisions: Mapping[str, Decision] = {rule.id: rule.decision for rule in policy.rules}
-        self._alerting = {rule.id: rule for rule in policy.rules if rule.severity is Severity.CRITICAL and rule.enforcement is Enforcement.ENFORCE}
+        self._decisions: Mapping[str, Decision] = {rule.id: rule.decision for rule in (*policy.rules, *policy.limits.agents)}
+        self._alerting = {
+            rule.id: rule
+            for rule in (*policy.rules, *policy.limits.agents)
+            if rule.severity is Severity.CRITICAL and rule.enforcement is Enforcement.ENFORCE
+        }
 
     def __call__(self, batch: pl.DataFrame) -> Outcome:
         """Maps one batch; every row goes on."""
@@ -108,4 +112,4 @@ class Decide:
             for rule in rules
             if rule in self._alerting
         ]
-        return pl.DataFrame(raised, schema=_ALERT, orient="row")
+        return pl.DataFrame(raised, schema=ALERT, orient="row")

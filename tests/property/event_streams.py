@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from operators.windows.watermark import Partition, merge, row_watermarks
 from schemas.coordinates import event_uid
-from schemas.events import COORDINATES, DECIDED, EVENT, INSPECTED, KIND_BY_TOPIC, MASKED, NAMED, RAW, ROW_WATERMARK, SCORED
+from schemas.events import COORDINATES, DECIDED, EVENT, INSPECTED, KIND_BY_TOPIC, MASKED, NAMED, RAW, ROW_WATERMARK, SCORED, SHARED
 
 TOPICS = ("agent_events", "tool_executions")
 AGENTS = ("ada", "bob", "cyd")
 TIMES = (-11, -1, 0, 1, 9, 10, 11, 19, 20, 29, 30, 31, 39, 40, 41, 55, 70, 95)
-FULL = pl.Schema({**EVENT, **ROW_WATERMARK, **NAMED, **MASKED, **SCORED, **INSPECTED, **DECIDED})
+FULL = pl.Schema({**EVENT, **ROW_WATERMARK, **NAMED, **MASKED, **SCORED, **INSPECTED, **DECIDED, **SHARED})
 #: A watermark that ends every window and every time to live.
 END = 100_000
 
@@ -44,6 +44,8 @@ FLAVOURS: tuple[dict[str, Any], ...] = (
         "verdict": "allow",
         "action": "pass",
     },
+    {"event_type": "agent.executed", "cost_nano_usd": 6, "hits": ["limit.events"], "verdict": "deny", "action": "throttle"},
+    {"event_type": "agent.executed", "input_tokens": 9, "hits": ["limit.loop"], "verdict": "deny", "action": "pause_agent"},
 )
 POLICY = {"policy_id": "p", "policy_version": "1"}
 #: Bytes that decode must refuse, each for another reason, and one tombstone.
@@ -142,6 +144,9 @@ def _rows(drawn: list[tuple[int, int, int, int, int, bool]]) -> pl.DataFrame:
         offset = offsets[topic, partition] = offsets.get((topic, partition), -1) + 1
         record = {"topic": topic, "partition": partition, "offset": offset, "kafka_time": 1_000 + offset, "kind": kind, "agent_id": agent}
         ids = {"event_id": f"e{name}", "event_uid": event_uid(kind, agent, f"e{name}"), "content_digest": int(changed), "event_time": time}
+        ids |= {"session_id": f"s{flavour % 2}", "execution_id": f"x{name}" if flavour else None, "parent_id": f"e{name - 1}" if name else None}
+        # The scope is the user's; a kind or topic has no part in it, so that one key is counted over several partitions.
+        ids |= {"scope": "user", "scope_key": f"u{flavour % 2}", "failures": 0, "tokens": 0, "execution_time_us": 0, "cost_nano_usd": 0}
         rows.append(
             {**record, **ids, "input": '"in"', "value_bytes": 9, "masked_count": 0, "policy_id": "p", "policy_version": "1", **FLAVOURS[flavour]}
         )

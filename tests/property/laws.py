@@ -29,12 +29,14 @@ class Subject:
         takes: Schema of its input.
         horizon_ms: How long after the newest event time it may hold state.
         repeats: Whether its input may tell of the same event twice.
+        entries_max: How many entries of state an event can make.
     """
 
     make: Callable[[], Step]
     takes: pl.Schema
     horizon_ms: int = 0
     repeats: bool = True
+    entries_max: int = 1
 
     def frame(self, case: Case) -> pl.DataFrame:
         return case.raw if "value" in self.takes else case.rows.select(self.takes.names())
@@ -169,7 +171,7 @@ def once(subject: Subject, drawn: Case) -> None:
 
 
 def bounded_state(subject: Subject, drawn: Case) -> None:
-    """State holds no more rows than events came that are younger than the horizon, and nothing at the end."""
+    """State holds no more rows than the events make that are younger than the horizon, and nothing at the end."""
     case = subject.case(drawn)
     cuts = tuple(range(case.rows.height + 1))
     marks = [*case.marks(), END]
@@ -178,7 +180,7 @@ def bounded_state(subject: Subject, drawn: Case) -> None:
     def check(state: State, end: int) -> None:
         mark = marks[end]
         young = touched.head(end) if mark is None else touched.head(end).filter(touched.head(end) + subject.horizon_ms > mark)
-        assert sum(frame.height for frame in state.values()) <= len(young)
+        assert sum(frame.height for frame in state.values()) <= len(young) * subject.entries_max
 
     play(subject, case, cuts=cuts, each=check)
 

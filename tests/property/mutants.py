@@ -7,9 +7,16 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
+from governance.policy import Policy
 from operators.contract import Order, Outcome, State
 from operators.deduplicate import Deduplicate
 from operators.enrich import Enrich
+from operators.guardrails import quota
+from operators.guardrails.concurrency import LimitConcurrency
+from operators.guardrails.control import Control
+from operators.guardrails.depth import LimitDepth
+from operators.guardrails.limit import Limit
+from operators.guardrails.quota import LimitQuota
 from operators.windows.measure import TOPIC, Measure
 from streams.scoring import Score
 from streams.tagging import Tag
@@ -146,6 +153,115 @@ class LooksAtItsNeighbours(Enrich):
 
     def __call__(self, batch: pl.DataFrame) -> Outcome:
         return Outcome(super().__call__(batch).batch.with_columns(pl.col("tool_name").fill_null(strategy="forward")))
+
+
+def _as_of_one_log(batch: pl.DataFrame) -> pl.DataFrame:
+    return batch.with_columns(pl.lit("all").alias("topic"), pl.lit(0, dtype=pl.Int32).alias("partition"))
+
+
+class CountsOverTopics(Limit):
+    """Counts an agent's records of all topics, so that which came first decides."""
+
+    def apply(self, state: State, batch: pl.DataFrame, watermark: int | None) -> tuple[State, Outcome]:
+        after, outcome = super().apply(state, _as_of_one_log(batch), watermark)
+        return after, Outcome(batch.with_columns(outcome.batch["hits"]), facts=outcome.facts)
+
+
+class CountsByMergedWatermark(Limit):
+    """Takes the lane's watermark for the time of a row."""
+
+    def apply(self, state: State, batch: pl.DataFrame, watermark: int | None) -> tuple[State, Outcome]:
+        shifted = batch.with_columns(pl.lit(watermark, dtype=pl.Int64).alias("row_watermark"))
+        after, outcome = super().apply(state, shifted, None)
+        return {} if watermark is not None and watermark >= 10_000 else after, Outcome(batch.with_columns(outcome.batch["hits"]), facts=outcome.facts)
+
+
+class CountsInOneBatchOnly(Limit):
+    """Forgets between batches."""
+
+    def apply(self, state: State, batch: pl.DataFrame, watermark: int | None) -> tuple[State, Outcome]:
+        return {}, super().apply({}, batch, watermark)[1]
+
+
+class OpensOverTopics(LimitConcurrency):
+    """Counts executions over all topics."""
+
+    def apply(self, state: State, batch: pl.DataFrame, watermark: int | None) -> tuple[State, Outcome]:
+        after, outcome = super().apply(state, _as_of_one_log(batch), watermark)
+        return after, Outcome(batch.with_columns(outcome.batch["hits"]), facts=outcome.facts)
+
+
+class KeepsExecutionsOpen(LimitConcurrency):
+    """Never forgets an execution that was not ended."""
+
+    def apply(self, state: State, batch: pl.DataFrame, watermark: int | None) -> tuple[State, Outcome]:
+        return super().apply(state, batch, None)
+
+
+class FollowsOneBatchOnly(LimitDepth):
+    """Knows the ids of its own batch alone."""
+
+    def apply(self, state: State, batch: pl.DataFrame, watermark: int | None) -> tuple[State, Outcome]:
+        return {}, super().apply({}, batch, watermark)[1]
+
+
+class RemembersEveryId(LimitDepth):
+    """Never forgets an id."""
+
+    def apply(self, state: State, batch: pl.DataFrame, watermark: int | None) -> tuple[State, Outcome]:
+        return super().apply(state, batch, None)
+
+
+class CommandsAtEachBatch(Control):
+    """Says a command again in every batch that gives a reason for it."""
+
+    def apply(self, state: State, batch: pl.DataFrame, watermark: int | None) -> tuple[State, Outcome]:
+        return {}, super().apply({}, batch, watermark)[1]
+
+
+class NamesWhatTippedItOver(LimitQuota):
+    """Tells with a breach the time of the event that came last before it."""
+
+    def apply(self, state: State, batch: pl.DataFrame, watermark: int | None) -> tuple[State, Outcome]:
+        after, outcome = super().apply(state, batch, watermark)
+        if batch.is_empty() or not outcome.outputs:
+            return after, outcome
+        alerts = outcome.outputs["alerts"].with_columns(pl.lit(batch["event_time"][-1], dtype=pl.Int64).alias("event_time"))
+        return after, Outcome(outcome.batch, outputs={**outcome.outputs, "alerts": alerts}, facts=outcome.facts)
+
+
+class BreachesAgainAndAgain(LimitQuota):
+    """Tells a breach at every event above the maximum."""
+
+    @staticmethod
+    def _passed(
+        runs: dict[str, pl.DataFrame], rows: pl.DataFrame, key: quota.Ints, value: quota.Ints, limit: quota.Quota
+    ) -> list[tuple[quota.Quota, str, int]]:
+        times = rows["event_time"].to_numpy()
+        over = np.flatnonzero(quota.tally(runs, limit.window_ms, key, times, value) > limit.total_max)
+        starts = times[over] // limit.window_ms * limit.window_ms
+        return [(limit, name, start) for name, start in zip(rows["scope_key"].gather(over).to_list(), starts.tolist(), strict=True)]
+
+
+class TakesLateRowsByMergedWatermark(LimitQuota):
+    """Decides lateness by the lane's watermark."""
+
+    def apply(self, state: State, batch: pl.DataFrame, watermark: int | None) -> tuple[State, Outcome]:
+        shifted = batch.with_columns(pl.lit(watermark, dtype=pl.Int64).alias("row_watermark"))
+        after, outcome = super().apply(state, shifted, watermark)
+        return after, Outcome(batch, outputs=outcome.outputs, facts=outcome.facts)
+
+
+class KeepsSumsInItself(LimitQuota):
+    """Hands out no state, so that a snapshot holds nothing."""
+
+    def __init__(self, policy: Policy, lateness_ms: int) -> None:
+        super().__init__(policy, lateness_ms)
+        self._own: State = {}
+
+    def apply(self, state: State, batch: pl.DataFrame, watermark: int | None) -> tuple[State, Outcome]:
+        self._own, outcome = super().apply(self._own, batch, watermark)
+        return {}, outcome
 
 
 class ScoresByPlace(Score):

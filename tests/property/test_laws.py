@@ -14,7 +14,7 @@ from governance.parse import default_policy
 from governance.policy import CONTENT_COLUMNS, GuardPolicy, ModelsPolicy, Outage, TaggerPolicy, TextChoice, WhenDown
 from governance.rules import KINDS
 from operators.contract import BatchStep, KeyedStep, Step
-from operators.registry import OPERATORS, Operator
+from operators.registry import OPERATORS, SMALL, Operator
 from schemas.events import EVENT, MASKED, NAMED, ROW_WATERMARK, SCORED
 from streams.asking import AskSettings
 from streams.scoring import Score
@@ -74,7 +74,8 @@ def subject_of(operator: Operator, make: Callable[[], Step] | None = None) -> Su
     """Gives the operator, or a mutant in its place; a batch step is built once, for its rows depend on nothing else."""
     if make is None:
         make = operator.make if operator in KEYED else lambda: built(operator.name)
-    return Subject(make, operator.takes, operator.horizon_ms, repeats=NAMES.index(operator.name) <= NAMES.index("deduplicate"))
+    repeats = NAMES.index(operator.name) <= NAMES.index("deduplicate")
+    return Subject(make, operator.takes, operator.horizon_ms, repeats=repeats, entries_max=operator.entries_max)
 
 
 @pytest.mark.parametrize(("law", "operator"), PAIRS, ids=[f"{operator.name}-{law}" for law, operator in PAIRS])
@@ -139,6 +140,18 @@ MUTANTS: list[tuple[str, str, Callable[[], Step]]] = [
     ("declared_order", "deduplicate", lambda: mutants.SharesIdsAmongTopics(30, 10)),
     ("declared_order", "measure", mutants.RemembersTheLastLatency),
     ("declared_order", "enrich", mutants.LooksAtItsNeighbours),
+    ("declared_order", "limit", lambda: mutants.CountsOverTopics(SMALL.limits)),
+    ("declared_order", "limit", lambda: mutants.CountsByMergedWatermark(SMALL.limits)),
+    ("split_invariance", "limit", lambda: mutants.CountsInOneBatchOnly(SMALL.limits)),
+    ("declared_order", "limit_concurrency", lambda: mutants.OpensOverTopics(SMALL.limits)),
+    ("bounded_state", "limit_concurrency", lambda: mutants.KeepsExecutionsOpen(SMALL.limits)),
+    ("split_invariance", "limit_depth", lambda: mutants.FollowsOneBatchOnly(SMALL.limits)),
+    ("bounded_state", "limit_depth", lambda: mutants.RemembersEveryId(SMALL.limits)),
+    ("split_invariance", "control", lambda: mutants.CommandsAtEachBatch(SMALL)),
+    ("declared_order", "limit_quota", lambda: mutants.NamesWhatTippedItOver(SMALL, 20)),
+    ("declared_order", "limit_quota", lambda: mutants.TakesLateRowsByMergedWatermark(SMALL, 20)),
+    ("once", "limit_quota", lambda: mutants.BreachesAgainAndAgain(SMALL, 20)),
+    ("crash_anywhere", "limit_quota", lambda: mutants.KeepsSumsInItself(SMALL, 20)),
 ]
 
 
