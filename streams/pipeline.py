@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from governance.policy import Policy
 from models.results import TextModels
 from operators.audit import Audit
@@ -29,6 +31,9 @@ from streams.config import Config
 from streams.scoring import Score
 from streams.tagging import Tag
 from streams.topology import Shared, Topology
+
+#: Steps on a lane that are made from the policy: where it can change while the pipeline runs, each row is judged by the version stamped on it.
+POLICY_STEPS: Final = ("decide",)
 
 
 def build_topology(

@@ -5,7 +5,7 @@ begin.json       where every input and output partition stood before the first p
 facts.jsonl      idle marks, each durable before it takes effect
 decided/         what models said of records and what was done without them, likewise (``streams.facts``)
 clean            present after an orderly stop: nothing was in flight
-policies/        the policies that judged, by digest
+policies/        the policies that judged, by digest, and from which records on (``streams.policy_marks``)
 engine/          the engine's own snapshots
 state/           packs of state frames, referred to by the engine's snapshots (``streams.packs``)
 """
@@ -189,6 +189,11 @@ class RecoveryDirectory:
         """Whether the last run ended in order."""
         return (self.path / "clean").exists()
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing can be in flight: before the first run, and after an orderly stop."""
+        return self.stopped_cleanly or not (self.path / "begin.json").exists()
+
     def mark_running(self) -> None:
         """Takes back the mark of an orderly stop; call before the first poll."""
         (self.path / "clean").unlink(missing_ok=True)
@@ -204,6 +209,25 @@ class RecoveryDirectory:
         path.parent.mkdir(exist_ok=True)
         if not path.exists():
             write_durably(path, text.encode())
+
+    def policy_text(self, digest: str) -> str:
+        """Gives the text of a policy that judged.
+
+        Raises:
+            ConfigError: It is not there.
+        """
+        path = self.path / "policies" / f"{digest}.yaml"
+        try:
+            return path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(
+                f"{path}: cannot be read ({_name_of(error)}), and events in flight were judged by it; restore it from a backup of the directory"
+            ) from error
+
+    @property
+    def policy_marks_path(self) -> Path:
+        """Where it is recorded which policy judges which records."""
+        return self.path / "policies" / "marks.jsonl"
 
     def record_idle(self, marks: Sequence[IdleMark]) -> None:
         """Makes idle marks durable; they may take effect only after this returns. May be called from several threads.

@@ -6,14 +6,15 @@ the begin record is written. From then on any crash is resumed from what is on d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
 import polars as pl
 
+from governance.parse import parse_policy
 from schemas.codec.avro import encode_avro
 from schemas.errors import ConfigError, RetryableError
 from schemas.registry import SchemaRegistry
@@ -33,12 +34,15 @@ from streams.facts import DecidingStep, FactsJournal
 from streams.failpoints import Failpoints
 from streams.log import log
 from streams.patience import Patience
+from streams.policy_file import PolicyFile
+from streams.policy_marks import PolicyMarks
 from streams.recovery import Begin, Fingerprint, RecoveryDirectory
 from streams.sources import KafkaInput, Start
 from streams.stop import Abandoned, Stop
 from streams.summary import RunSummary, summary_of
 from streams.telemetry import Telemetry
 from streams.topology import Topology
+from streams.versions import PolicyVersions
 
 T = TypeVar("T")
 
@@ -53,6 +57,7 @@ def run_pipeline(
     stop: Stop,
     until_end: bool = False,
     vectors: Sink | None = None,
+    versions: PolicyVersions | None = None,
 ) -> RunSummary:
     """Runs until told to stop, or with ``until_end`` until all that is in the input topics now is done and every window is closed.
 
@@ -66,6 +71,7 @@ def run_pipeline(
         stop: Ends the run.
         until_end: Whether to stop at the end of what is there now.
         vectors: The sink to a vector store (``streams.vectors``); None where none is configured.
+        versions: Whose topology it is, where another policy may take over; None runs under one policy from start to end.
 
     Raises:
         ConfigError: Before the first poll: a topic is missing, the state belongs to another pipeline, another run holds the directory.
@@ -75,10 +81,18 @@ def run_pipeline(
     patience = Patience(config.sink.retry.wait_first_ms / 1000, config.sink.retry.wait_longest_ms / 1000)
     source = kafka_input(config)
 
-    with RecoveryDirectory(config.recovery.dir) as recovery, _journals(topology, recovery, failpoints) as journals, anchored(config) as anchors:
+    with (
+        RecoveryDirectory(config.recovery.dir) as recovery,
+        closing(_Journals(recovery, failpoints)) as journals,
+        anchored(config) as anchors,
+    ):
         sinks = sinks_of(config, registry, failpoints, vectors, anchors)
-        recovery.check(fingerprint_of(topology, config, policy_digest))
+        base = policy_digest if versions is None else _judging_before(recovery, versions, policy_digest)
+        judged = topology if versions is None else versions.built(base).topology
+        recovery.check(fingerprint_of(judged, config, base))
         recovery.keep_policy(policy_digest, policy_text)
+        if versions is None:
+            journals.keep_for(topology)
 
         def patiently(call: Callable[[], T]) -> T:
             def away(error: RetryableError) -> None:
@@ -88,7 +102,15 @@ def run_pipeline(
 
             return patience.persist(call, stop, away)
 
-        begin = patiently(lambda: _begin(recovery, topology, policy_digest, config, source, sinks))
+        is_settled = recovery.is_settled
+        begin = patiently(lambda: _begin(recovery, judged, base, config, source, sinks))
+        if versions is not None:
+            marks = PolicyMarks(recovery.policy_marks_path, lambda: failpoints.hit("after_policy_mark"))
+            if is_settled:
+                marks.clear()
+            # What lies in the topics now may have been judged before the crash, and its outputs written.
+            floors = {} if is_settled else patiently(lambda: source.start_offsets(sorted(begin.inputs), "latest"))
+            versions.start(marks, base, floors, recovery.keep_policy, journals.keep_for)
         run = Run(
             topology=topology,
             source=source,
@@ -112,7 +134,7 @@ def run_pipeline(
             stop=stop,
             telemetry=telemetry,
             failpoints=failpoints,
-            journals=journals,
+            journals=journals.opened,
         )
         recovery.mark_running()
         rest_the_collector()
@@ -121,19 +143,41 @@ def run_pipeline(
     return summary_of(telemetry, "kafka")
 
 
-@contextmanager
-def _journals(topology: Topology, recovery: RecoveryDirectory, failpoints: Failpoints) -> Iterator[Sequence[FactsJournal]]:
-    """Opens a journal for each step whose outcome depends on more than its rows."""
-    journals: list[FactsJournal] = []
-    try:
+class _Journals:
+    """A journal for each step whose outcome depends on more than its rows; versions of a step under several policies share one."""
+
+    def __init__(self, recovery: RecoveryDirectory, failpoints: Failpoints) -> None:
+        self._path = recovery.decided_path
+        self._failpoints = failpoints
+        self._by_step: dict[str, FactsJournal] = {}
+        #: Grows when another policy asks a model that none asked before.
+        self.opened: list[FactsJournal] = []
+
+    def keep_for(self, topology: Topology) -> None:
+        """Tells the steps of a topology where their facts are kept."""
         for step in topology.front:
             if isinstance(step, DecidingStep):
-                journals.append(FactsJournal(recovery.decided_path / step.name, step.facts_spec, lambda: failpoints.hit("after_facts")))
-                step.keep_in(journals[-1])
-        yield journals
-    finally:
-        for journal in journals:
+                if step.name not in self._by_step:
+                    journal = FactsJournal(self._path / step.name, step.facts_spec, lambda: self._failpoints.hit("after_facts"))
+                    self._by_step[step.name] = journal
+                    self.opened.append(journal)
+                step.keep_in(self._by_step[step.name])
+
+    def close(self) -> None:
+        """Closes the files."""
+        for journal in self.opened:
             journal.close()
+
+
+def _judging_before(recovery: RecoveryDirectory, versions: PolicyVersions, digest: str) -> str:
+    """Gives the digest of the policy that judges the records of which no mark speaks; tells the versions of all that earlier lives judged by."""
+    begin = recovery.begin()
+    if begin is None or recovery.is_settled:
+        return digest
+    for known in {begin.fingerprint.policy, *(mark.digest for mark in PolicyMarks(recovery.policy_marks_path).marks)} - {digest}:
+        text = recovery.policy_text(known)
+        versions.add(PolicyFile(parse_policy(text, f"{recovery.path}/policies/{known}.yaml"), text), known)
+    return begin.fingerprint.policy
 
 
 def kafka_input(config: Config) -> KafkaInput:

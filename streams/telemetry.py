@@ -87,6 +87,8 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
     Metric("model_candidate_texts_total", Kind.COUNTER, "Texts of a version that is tried: answered, compared, failed, dropped.", ("model", "trial")),
     Metric("model_difference", Kind.HISTOGRAM, "How far a shadow's answer is from the stable one: 0 equal, 1 nothing in common.", ("model",), _PARTS),
     Metric("facts_total", Kind.COUNTER, "Facts of steps that have no metric of their own.", ("fact",)),
+    Metric("policy_reloads_total", Kind.COUNTER, "New versions of the policy while running: applied, refused.", ("result",)),
+    Metric("policy_refused", Kind.GAUGE, "1 while the policy file holds what was refused, and another version judges."),
     Metric("rows_in_flight", Kind.GAUGE, "Rows between source and sinks."),
     Metric("snapshot_seconds", Kind.HISTOGRAM, "Time one lane took to hand its state to a snapshot."),
     Metric("end_to_end_seconds", Kind.HISTOGRAM, "From a record's Kafka timestamp until its outputs were acknowledged."),
@@ -107,7 +109,7 @@ _NUMBER: Final = re.compile(r"\d{1,6}")
 _CLOSED: Final[Mapping[str, frozenset[str]]] = {
     "topic": frozenset({*INPUTS, *OUTPUTS}),
     "outcome": frozenset({"polled", "passed", "dead", "filtered"}),
-    "result": frozenset({"written", "skipped", "not_selected", "empty", "short", "unmasked"}),
+    "result": frozenset({"written", "skipped", "not_selected", "empty", "short", "unmasked", "applied", "refused"}),
     "model": frozenset(spec.name for spec in MODELS),
     "answer": frozenset({"ok", "cached", "away", "slow", "refused", "invalid", "open"}),
     "trial": frozenset({"answered", "compared", "failed", "dropped"}),
@@ -261,6 +263,14 @@ class Telemetry:
         """Two versions answered the same texts so differently, each 0 to 1."""
         for difference in differences:
             self._observe("model_difference", difference, model=model)
+
+    def policy_reloaded(self, result: str) -> None:
+        """A new version of the policy was applied or refused."""
+        self._count("policy_reloads_total", 1, result=result)
+
+    def policy_refused(self, is_refused: bool) -> None:
+        """The policy file holds, or no longer holds, what was refused."""
+        self._set("policy_refused", int(is_refused))
 
     def lag(self, topic: str, partition: int, records: int) -> None:
         """So many records of a partition were not polled yet."""

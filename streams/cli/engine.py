@@ -63,3 +63,13 @@ def signals_stop(stop: Stop) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def hangup_asks(ask: Callable[[], None]) -> Iterator[None]:
+    """Within the body, SIGHUP makes the call in place of ending the process."""
+    before = signal.signal(signal.SIGHUP, lambda _number, _frame: ask())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from governance.policy import Policy
 from models.results import TextModels
 from schemas.errors import ConfigError, FatalError
-from streams.cli.engine import EngineThread, signals_stop
+from streams.cli.engine import EngineThread, hangup_asks, signals_stop
 from streams.cli.say import KAFKA_HELP, ConfigOption, tell
 from streams.config import Config, load_config, load_hash_key
 from streams.log import configure_logging, log
@@ -70,11 +72,13 @@ def on_kafka(config: Config, until_end: bool, models: TextModels | None = None) 
     from streams.front import front_processes
     from streams.front_child import FrontRecipe
     from streams.health import HealthServer
-    from streams.inference import open_models
-    from streams.pipeline import build_topology
+    from streams.inference import models_problems, open_models
+    from streams.pipeline import POLICY_STEPS, build_topology
+    from streams.policy_watch import PolicyWatch
     from streams.registry import open_registry
     from streams.run import run_pipeline
     from streams.vectors import vector_sink
+    from streams.versions import Built, PolicyVersions
 
     config.require_kafka()
     policy, registry = load_policy(config.pipeline.policy), open_registry(config)
@@ -82,17 +86,26 @@ def on_kafka(config: Config, until_end: bool, models: TextModels | None = None) 
     telemetry, stop = Telemetry(), Stop(config.pipeline.stop_grace_ms / 1000)
     with ExitStack() as stack:
         asked = models or stack.enter_context(open_models(config, policy.policy, telemetry))
-        # Who asks models keeps facts, in this process; the model is then what takes the time.
-        front = None if asked is not None else stack.enter_context(front_processes(FrontRecipe(config, policy.policy, hash_key), telemetry))
-        topology = build_topology(config, policy.policy, hash_key, registry, front, asked)
+
+        def built(under: Policy) -> Built:
+            fronts = ExitStack()
+            # Who asks models keeps facts, in this process; the model is then what takes the time.
+            front = None if asked is not None else fronts.enter_context(front_processes(FrontRecipe(config, under, hash_key), telemetry))
+            return Built(build_topology(config, under, hash_key, registry, front, asked), fronts.close)
+
+        versions = PolicyVersions(policy, built, POLICY_STEPS, telemetry)
+        stack.callback(versions.close)
+        topology = versions.topology
         stack.enter_context(signals_stop(stop))
+        watch = stack.enter_context(PolicyWatch(config.pipeline.policy, versions, partial(models_problems, config), telemetry))
+        stack.enter_context(hangup_asks(watch.ask))
         if config.http is not None:
             pages = stack.enter_context(HealthServer(config.http, telemetry))
             tell(f"pages on http://{config.http.host}:{pages.port}/ready and /metrics")
         log().info("run.started", pipeline=topology.name, lanes=topology.lanes, policy_id=policy.policy.id, policy_version=policy.policy.version)
         vectors = vector_sink(config, policy.policy, None if asked is None else asked.embed)
         judged = (policy.policy.digest, policy.text)
-        engine = EngineThread(lambda: run_pipeline(topology, *judged, registry, config, telemetry, stop, until_end, vectors))
+        engine = EngineThread(lambda: run_pipeline(topology, *judged, registry, config, telemetry, stop, until_end, vectors, versions))
         summary = engine.result()
         log().info("run.stopped", pipeline=topology.name, rows_in=summary.rows_in, rows_out=summary.passed, rows_dead=sum(summary.dead.values()))
     return summary
