@@ -120,14 +120,7 @@ def run_pipeline(
             recovery=recovery,
             source_lanes=config.source.source_lanes,
             workers=config.pipeline.workers,
-            pace=Pace(
-                batch_rows_max=config.source.batch_rows_max,
-                batch_target_s=config.source.batch_target_ms / 1000,
-                linger_s=config.source.linger_ms / 1000,
-                idle_s=config.source.idle_ms / 1000,
-                epoch_s=config.recovery.epoch_interval_ms / 1000,
-                until=patiently(lambda: source.start_offsets(sorted(begin.inputs), "latest")) if until_end else None,
-            ),
+            pace=_pace(config, patiently(lambda: source.start_offsets(sorted(begin.inputs), "latest")) if until_end else None),
             credits=Credits(config.source.rows_in_flight_max, telemetry.rows_in_flight),
             write_deadline_s=config.sink.deadline_ms / 1000,
             patience=patience,
@@ -141,6 +134,17 @@ def run_pipeline(
         run_flow(run)
         recovery.mark_clean()
     return summary_of(telemetry, "kafka")
+
+
+def _pace(config: Config, until: Mapping[Partition, int] | None) -> Pace:
+    return Pace(
+        batch_rows_max=config.source.batch_rows_max,
+        batch_target_s=config.source.batch_target_ms / 1000,
+        linger_s=config.source.linger_ms / 1000,
+        idle_s=config.source.idle_ms / 1000,
+        epoch_s=config.recovery.epoch_interval_ms / 1000,
+        until=until,
+    )
 
 
 class _Journals:

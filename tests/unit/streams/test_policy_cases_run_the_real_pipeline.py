@@ -13,6 +13,7 @@ import pytest
 from governance.parse import default_policy, parse_policy
 from governance.policy import Policy
 from schemas.errors import ConfigError
+from schemas.topics import OUTPUTS
 from streams.cases.case import Case, CaseFile, InputEvent
 from streams.cases.junit import junit
 from streams.cases.parse import parse_cases, read_cases
@@ -180,8 +181,7 @@ def test_every_problem_of_a_file_is_told_with_its_place() -> None:
         "8:26: tests[1].events[2].repeat.times: must be a whole number from 1 to 100000, came 0",
         "9:13: tests[1].expect: must have an entry for each of 3 events, has 1; write {} for one that does not matter",
         "10:23: tests[1].outputs.alerts: must be a list of records, each a mapping of the fields that matter; [] wants none",
-        "10:26: tests[1].outputs.alert: unknown key; known are enriched_events, agent_metrics, guardrail_decisions, alerts, dead_letters; "
-        "did you mean 'alerts'?",
+        f"10:26: tests[1].outputs.alert: unknown key; known are {', '.join(OUTPUTS)}; did you mean 'alerts'?",
         "11:21: tests[1].models.away[0]: must be one of embedder, guard, pii_tagger, came 'gard'; did you mean 'guard'?",
         "11:58: tests[1].models.scores[0].injection: must be a number above 0 and at most 1, came 2",
         "11:76: tests[1].models.names.Mia: must be one of PERSON, LOCATION, ORGANIZATION, came 'PERSN'; did you mean 'PERSON'?",
