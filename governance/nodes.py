@@ -175,6 +175,15 @@ class NodeReader:
             return None
         return value
 
+    def flag(self, node: yaml.Node | None, path: str) -> bool | None:
+        """Gives true or false."""
+        if node is None:
+            return None
+        if not isinstance(node, yaml.ScalarNode) or node.tag != "tag:yaml.org,2002:bool":
+            self._wrong(node, path, "true or false")
+            return None
+        return bool(yaml.SafeLoader("").construct_yaml_bool(node))
+
     def fraction(self, node: yaml.Node | None, path: str) -> float | None:
         """Gives a number above 0 and at most 1."""
         if node is None:

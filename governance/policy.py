@@ -15,101 +15,14 @@ from typing import Final
 
 from governance.data_classes import DataClass, Handling
 from governance.limits import NO_LIMITS, LimitsPolicy
-from governance.patterns import PatternSpec
+from governance.pii import PiiPolicy
 from governance.rules import AnyRule
-
-#: Entities that Presidio's English pattern recognisers find (2.2.366).
-PATTERN_ENTITIES: Final = (
-    "CREDIT_CARD",
-    "CRYPTO",
-    "DATE_TIME",
-    "EMAIL_ADDRESS",
-    "IBAN_CODE",
-    "IP_ADDRESS",
-    "MAC_ADDRESS",
-    "MEDICAL_LICENSE",
-    "PHONE_NUMBER",
-    "UK_NHS",
-    "URL",
-    "US_BANK_NUMBER",
-    "US_DRIVER_LICENSE",
-    "US_ITIN",
-    "US_PASSPORT",
-    "US_SSN",
-    "UUID",
-)
-
-#: Entities that no pattern can know: a key name or the name tagger gives them away.
-KEY_ENTITIES: Final = ("LOCATION", "NRP", "ORGANIZATION", "PERSON")
-
-#: What the name tagger finds.
-NAME_ENTITIES: Final = ("PERSON", "LOCATION", "ORGANIZATION")
 
 #: Content columns, of which policy names those that models read.
 CONTENT_COLUMNS: Final = ("input", "output", "error", "attributes")
 
 #: A certain score; scores travel as whole parts per million.
 PPM: Final = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class ExtraRecogniser:
-    """A recogniser beside Presidio's own.
-
-    Attributes:
-        entity: What its spans are called; several recognisers may share an entity.
-        name: Unique among recognisers.
-        patterns: Expressions in the syntax of the ``regex`` module.
-        context: Words near a match that lift its score.
-    """
-
-    entity: str
-    name: str
-    patterns: tuple[PatternSpec, ...]
-    context: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class KeyName:
-    """A JSON key whose value is personal whatever it looks like, e.g. ``date_of_birth`` -> ``DATE_TIME``."""
-
-    name: str
-    entity: str
-
-
-@dataclass(frozen=True, slots=True)
-class PiiPolicy:
-    """What is personal data and what is done with it.
-
-    Attributes:
-        score_threshold: Findings below it are dropped, after context words were counted; above 0, at most 1.
-        entities: Entity and its handling; an entity that is not named is not looked for.
-        user_id: Handling of the ``user_id`` column (hash, drop or keep).
-        identifier_entities: Entities that turn an identifier (event_id, agent_id, ...) into a keyed hash when found inside it.
-        key_names: Keys whose values are masked as the entity without looking at them.
-        recognisers: Recognisers beside Presidio's own.
-    """
-
-    score_threshold: float
-    entities: tuple[tuple[str, Handling], ...]
-    user_id: Handling
-    identifier_entities: tuple[str, ...]
-    key_names: tuple[KeyName, ...]
-    recognisers: tuple[ExtraRecogniser, ...]
-
-    def handling_of(self, entity: str) -> Handling:
-        """Gives what is done with a finding; an entity that the policy does not name is kept, for it is not looked for."""
-        return dict(self.entities).get(entity, Handling.KEEP)
-
-    @property
-    def tokenises(self) -> bool:
-        """Whether values go to the vault."""
-        return any(handling is Handling.TOKENISE for _, handling in self.entities)
-
-    @property
-    def seals(self) -> bool:
-        """Whether a key ring is needed: something is encrypted or goes to the vault."""
-        return any(handling in (Handling.ENCRYPT, Handling.TOKENISE) for _, handling in self.entities)
 
 
 class WhenDown(StrEnum):

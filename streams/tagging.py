@@ -12,7 +12,8 @@ from typing import ClassVar, Final
 
 import polars as pl
 
-from governance.policy import NAME_ENTITIES, Policy, TaggerPolicy
+from governance.pii import NAME_ENTITIES
+from governance.policy import Policy, TaggerPolicy
 from models.results import NameSpan, TextModels
 from operators.contract import StateSpec
 from operators.pii.names import Names, encoded, worth_reading

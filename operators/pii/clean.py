@@ -14,7 +14,9 @@ from typing import Final
 
 import msgspec
 
+from operators.pii.encodings import EncodedTexts
 from operators.pii.key_names import KeyNames
+from operators.pii.key_pairs import KeyPairs
 from operators.pii.recognise import Recogniser
 
 #: Says of JSON texts (ASCII, without backslash) whether surely no leaf of it breaks a rule.
@@ -34,25 +36,28 @@ class CleanTexts:
         keys: Keys whose values are personal.
         depth_max: How deep JSON may be nested.
         quiet: The rules' word; None where no rule looks at raw leaves.
+        encodings: Tells texts with escapes, in which more can stand than can be read.
     """
 
-    def __init__(self, recogniser: Recogniser, keys: KeyNames, depth_max: int, quiet: QuietHook | None) -> None:
+    def __init__(self, recogniser: Recogniser, keys: KeyNames, depth_max: int, quiet: QuietHook | None, encodings: EncodedTexts) -> None:
         self._recogniser = recogniser
         self._keys = keys
         self._depth_max = depth_max
         self._quiet = quiet
+        self._encodings = encodings
+        self._pairs = KeyPairs(keys)
 
     def among(self, texts: Sequence[str]) -> set[str]:
         """Gives those of the JSON texts in which nothing is masked and no rule is broken; of the others nothing is said."""
         plain = [text for text in texts if text.isascii() and "\\" not in text]
         shut = [text for text, could in zip(plain, self._recogniser.gated(plain), strict=True) if not could]
-        keyless = [text for text in shut if not self._has_key(text) and self._is_plain(text)]
+        keyless = [text for text in shut if not self._has_key(text) and self._is_plain(text) and not self._encodings.is_encoded(text)]
         if self._quiet is None:
             return set(keyless)
         return {text for text, quiet in zip(keyless, self._quiet(keyless), strict=True) if quiet}
 
     def _has_key(self, text: str) -> bool:
-        return ":" in text and any(self._keys.entity(key) is not None for key in _KEYS(text))
+        return (":" in text and any(map(self._keys.may_tell, _KEYS(text)))) or (("=" in text or "'" in text) and bool(self._pairs.spans(text)))
 
     def _is_plain(self, text: str) -> bool:
         """Whether it is compact JSON, not too deep, without exponents, in which no key stands twice: written again it is as long as it was."""

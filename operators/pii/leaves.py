@@ -6,12 +6,13 @@ Numbers keep their spelling and their size, keys their order, duplicate keys the
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any, Final, NoReturn
 
+from operators.pii.encodings import Base64Text, base64_text, percent_decoded, percent_encoded
 from operators.pii.key_names import KeyNames
 from schemas.errors import JsonInvalid, NestingTooDeep, RecordError
 
@@ -52,6 +53,15 @@ class _Nested:
 
 
 @dataclass(frozen=True, slots=True)
+class _Encoded:
+    """A string that is JSON once it is decoded."""
+
+    text: str
+    encoding: Base64Text | None  # None: percent-encoded
+    root: Any
+
+
+@dataclass(frozen=True, slots=True)
 class _Known:
     """A value that is personal by its key."""
 
@@ -64,7 +74,7 @@ class Place:
     """Where something was replaced.
 
     Attributes:
-        path: Keys and indices from the top, after masking; ``$`` is JSON inside a string: ``/messages/0/content/$/email``.
+        path: Keys and indices from the top, after masking; ``$`` is JSON inside a string, encoded or not: ``/messages/0/content/$/email``.
         text: The raw leaf. It is for looking up what was found in it, and goes no further.
         entity: The entity of its key, where that decided; else None.
     """
@@ -88,6 +98,7 @@ class Document:
         text: A JSON text.
         keys: Keys whose values are personal.
         depth_max: How many objects, arrays and strings of JSON may lie within one another.
+        decodes: Whether a string that is encoded JSON is taken apart and encoded again. Without it, what is found in it replaces the whole string.
 
     Attributes:
         text: The raw JSON text.
@@ -99,8 +110,9 @@ class Document:
         NestingTooDeep: It is nested deeper than allowed.
     """
 
-    def __init__(self, text: str, keys: KeyNames, depth_max: int) -> None:
+    def __init__(self, text: str, keys: KeyNames, depth_max: int, *, decodes: bool = True) -> None:
         self.text = text
+        self._decodes = decodes
         self._keys = keys
         self._depth_max = depth_max
         self.texts: list[str] = []
@@ -121,9 +133,9 @@ class Document:
         return list(dict.fromkeys(self.texts))
 
     @classmethod
-    def of_string(cls, text: str, keys: KeyNames, depth_max: int) -> Document:
+    def of_string(cls, text: str, keys: KeyNames, depth_max: int, *, decodes: bool = True) -> Document:
         """A document of one string, which may be JSON or anything else."""
-        return cls(encode_basestring_ascii(text), keys, depth_max)
+        return cls(encode_basestring_ascii(text), keys, depth_max, decodes=decodes)
 
     def rebuilt(self, texts: Mapping[str, str], known: Mapping[tuple[str, str], str]) -> tuple[str, list[Place]]:
         """The JSON text with leaves replaced, and where. Untouched, it is the same text; otherwise it is written compactly.
@@ -138,8 +150,33 @@ class Document:
         written = writer.node(self._root, "")
         return (written if writer.changed else self.text), writer.places
 
-    def _expanded(self, node: Any, entity: str | None, depth: int) -> Any:
-        """The node with JSON in strings parsed and personal values marked."""
+    def objects(self) -> Iterator[list[tuple[str, str]]]:
+        """Gives of each object its pairs of key and text; values that are no texts are left out."""
+        left = [self._root]
+        while left:
+            node = left.pop()
+            if type(node) is list:
+                left += node
+            elif type(node) is _Nested or type(node) is _Encoded:
+                left.append(node.root)
+            elif type(node) is Pairs:
+                left += [value for _, value in node]
+                yield [
+                    (key, value.text if isinstance(value, _Known) else str(value))
+                    for key, value in node
+                    if type(value) is _Known or type(value) is str
+                ]
+
+    def _expanded(self, node: Any, entity: str | None, depth: int, parent: str = "", below: str | None = None) -> Any:
+        """The node with JSON in strings parsed and personal values marked.
+
+        Args:
+            node: The node.
+            entity: What it is by its key.
+            depth: How deep it lies.
+            parent: The key under which it stands.
+            below: What everything in it is that has no entity of its own.
+        """
         kind = type(node)
         if kind is str or kind is Number:
             return self._leaf(node, entity, depth)
@@ -148,11 +185,11 @@ class Document:
         if depth >= self._depth_max:
             raise self._too_deep()
         if kind is list:
-            return [self._expanded(item, entity, depth + 1) for item in node]
+            return [self._expanded(item, entity, depth + 1, parent, below) for item in node]
         pairs = Pairs()
         for key, value in node:
             self.texts.append(key)
-            pairs.append((key, self._expanded(value, self._keys.entity(key), depth + 1)))
+            pairs.append((key, self._expanded(value, self._keys.entity(key, parent) or below, depth + 1, key, self._keys.below(key) or below)))
         return pairs
 
     def _leaf(self, node: str, entity: str | None, depth: int) -> Any:
@@ -170,9 +207,29 @@ class Document:
                 inner = None
             if inner is not None:
                 return _Nested(node, self._expanded(inner, None, depth + 1))
+        elif self._decodes and node[:1] in _MAY_DECODE:
+            encoded = self._encoded(node, depth)
+            if encoded is not None:
+                return encoded
         if node:
             self.texts.append(node)
         return node
+
+    def _encoded(self, node: str, depth: int) -> _Encoded | None:
+        """The leaf as JSON in base64 or percent-encoding, None where it is none."""
+        encoding = None
+        if node[0] == "%":
+            decoded = percent_decoded(node) if node[:3].upper() in _OPENS_ENCODED else ""
+        else:
+            encoding = base64_text(node) if node[1:2] in _SECOND_OF_JSON else None
+            decoded = encoding.text if encoding is not None else ""
+        if decoded[:1] not in _OPENS:
+            return None
+        try:
+            inner = _DECODER.decode(decoded)
+        except ValueError:
+            return None
+        return _Encoded(node, encoding, self._expanded(inner, None, depth + 1))
 
     def _too_deep(self) -> NestingTooDeep:
         return NestingTooDeep(f"pii.leaves: at most {self._depth_max} levels of nesting, JSON in strings included; send it flatter")
@@ -184,19 +241,21 @@ class LeafReader:
     Args:
         keys: Keys whose values are personal.
         depth_max: How deep JSON may be nested.
+        decodes: Whether encoded JSON is taken apart.
     """
 
-    def __init__(self, keys: KeyNames, depth_max: int) -> None:
+    def __init__(self, keys: KeyNames, depth_max: int, *, decodes: bool = True) -> None:
         self.keys = keys
         self._depth_max = depth_max
+        self._decodes = decodes
 
     def document(self, text: str) -> Document:
         """A JSON text, taken apart; raises RecordError where that cannot be done."""
-        return Document(text, self.keys, self._depth_max)
+        return Document(text, self.keys, self._depth_max, decodes=self._decodes)
 
     def string(self, text: str) -> Document:
         """A document of one string, which may be JSON or anything else; raises likewise."""
-        return Document.of_string(text, self.keys, self._depth_max)
+        return Document.of_string(text, self.keys, self._depth_max, decodes=self._decodes)
 
     def examined(self, text: str) -> list[str]:
         """The leaves of a JSON text that mask examines, each once, in their order; none of a text that mask will reject."""
@@ -213,6 +272,10 @@ def string_of(text: str) -> str:
 
 
 _OPENS: Final = frozenset("{[")
+#: How JSON objects and arrays begin in percent-encoding and in base64 (``eyJ``, ``ew0``, ``W3s``, ``WyJ``).
+_OPENS_ENCODED: Final = frozenset({"%7B", "%5B"})
+_MAY_DECODE: Final = frozenset("%eW")
+_SECOND_OF_JSON: Final = frozenset("wxyz0123")
 _MAY_OPEN: Final = frozenset("{[ \t\r\n")
 _CONSTANTS: Final = {None: "null", True: "true", False: "false"}
 
@@ -220,6 +283,10 @@ _CONSTANTS: Final = {None: "null", True: "true", False: "false"}
 def _pointer(key: str) -> str:
     """A key as a part of a path (RFC 6901)."""
     return key.replace("~", "~0").replace("/", "~1") if "~" in key or "/" in key else key
+
+
+def _encoded_again(text: str, encoding: Base64Text | None) -> str:
+    return percent_encoded(text) if encoding is None else encoding.again(text)
 
 
 class _Writer:
@@ -241,10 +308,12 @@ class _Writer:
             return self._quoted(self._masked(text, path)) if text and text in self.texts else str(node)
         if kind is _Known:
             return self._personal(node, path)
-        if kind is _Nested:
+        if kind is _Nested or kind is _Encoded:
             before, self.changed = self.changed, False
             inner = self.node(node.root, f"{path}/$")
-            text = inner if self.changed else node.text
+            text = node.text
+            if self.changed:
+                text = inner if kind is _Nested else _encoded_again(inner, node.encoding)
             self.changed = self.changed or before
             return self._quoted(text)
         if kind is Pairs:

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
+from governance.pii import PERSON_ID
 from operators.multipattern import CompiledStore
 from operators.pii.clean import CleanTexts, QuietHook
+from operators.pii.encodings import EncodedTexts
 from operators.pii.key_names import KEY_ENTITIES, KeyNames
 from operators.pii.leaf_masking import CLEAN_LEAF, LeafMasker, MaskedLeaf, NamedLeaf
 from operators.pii.leaves import Document, LeafReader, Place, string_of
@@ -20,7 +22,7 @@ from operators.pii.memo import DigestMemo
 from operators.pii.names import NO_NAMES, Names, by_leaf
 from operators.pii.recognise import Recogniser
 from operators.pii.replace import Action, Actions, Placeholders
-from operators.pii.spans import Span
+from operators.pii.spans import Span, resolve
 from operators.pii.spec import RecogniserSpec
 from schemas.errors import ConfigError, RecordError
 
@@ -29,6 +31,9 @@ RawHook = Callable[[list[str]], list[tuple[str, ...]]]
 
 #: Entities that turn an identifier into a hash. The others are too easily found in identifiers that are none.
 ID_ENTITIES: Final = frozenset({"EMAIL_ADDRESS", "CREDIT_CARD", "IBAN_CODE", "US_SSN", "PHONE_NUMBER", "CRYPTO"})
+
+#: Says of a finding that the key of its value decided.
+KEY_NAMES: Final = "KeyNames"
 
 _NO_COUNTS: Final[Mapping[str, int]] = MappingProxyType({})
 _MEMO_LEAF_CHARS_MIN: Final = 32
@@ -73,9 +78,9 @@ class MaskSpec:
 
 def leaf_reader(spec: MaskSpec) -> LeafReader:
     """Gives what takes texts apart under a spec."""
-    return LeafReader(
-        KeyNames({key: entity for key, entity in spec.keys.items() if spec.actions.of(entity) is not Action.KEEP}), spec.nesting_depth_max
-    )
+    keys = KeyNames({key: entity for key, entity in spec.keys.items() if spec.actions.of(entity) is not Action.KEEP})
+    # A sealed value must stand where tokens are made of them: not inside of an encoding.
+    return LeafReader(keys, spec.nesting_depth_max, decodes=spec.actions.sealer is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +91,13 @@ class LeafHit:
         entity: What it was.
         path: Where: keys and indices after masking, ``$`` for JSON inside a string.
         score: The recogniser's confidence; 1.0 where the key decided.
+        recogniser: Name of the recogniser that found it; ``KeyNames`` where the key of the value decided, ``KeyPairs`` where a key in the text did.
     """
 
     entity: str
     path: str
     score: float
+    recogniser: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +161,10 @@ class TextMasker:
         self._names = spec.names
         self._name_score_min = spec.recogniser.score_threshold
         can_tell = raw_hook is None or quiet_hook is not None
-        self._clean = CleanTexts(recogniser, self._reader.keys, spec.nesting_depth_max, quiet_hook) if can_tell else None
+        encodings = EncodedTexts(store)
+        self._clean = CleanTexts(recogniser, self._reader.keys, spec.nesting_depth_max, quiet_hook, encodings) if can_tell else None
         self._placeholders = Placeholders(recogniser.entities | set(spec.keys.values()) | spec.names)
-        self._leaf_masker = LeafMasker(recogniser, spec.actions, self._placeholders)
+        self._leaf_masker = LeafMasker(recogniser, spec.actions, self._placeholders, encodings, self._reader.keys)
         self._documents: DigestMemo[_Result] = DigestMemo(spec.actions.key, spec.memo_chars_max)
         self._leaves: DigestMemo[MaskedLeaf] = DigestMemo(spec.actions.key, spec.memo_chars_max)
 
@@ -189,8 +197,21 @@ class TextMasker:
         others = [raw for raw in distinct if "+" not in raw]
         found = zip(dialled, self._recogniser.spans(dialled, self._id_entities), strict=True)
         more = zip(others, self._recogniser.spans(others, self._id_entities - {"PHONE_NUMBER"}), strict=True)
-        names = {raw: f"h_{self._actions.id_name(raw)}" for raw, spans in (*found, *more) if any(_is_named(raw, span) for span in spans)}
+        names = {
+            raw: self._id_name(raw, personal) for raw, spans in (*found, *more) if (personal := [span for span in spans if _is_named(raw, span)])
+        }
         return [None if value is None else names.get(value, value) for value in values]
+
+    def _id_name(self, raw: str, spans: Sequence[Span]) -> str:
+        """What stands for an identifier. Where only ids of persons are personal in it, each is hashed as it is anywhere else."""
+        if any(span.entity != PERSON_ID for span in spans) or self._actions.of(PERSON_ID) is not Action.HASH:
+            return f"h_{self._actions.id_name(raw)}"
+        pieces: list[str] = []
+        position = 0
+        for span in resolve(spans):
+            pieces += (raw[position : span.start], self._actions.replacement(PERSON_ID, raw[span.start : span.end]))
+            position = span.end
+        return "".join((*pieces, raw[position:]))
 
     def _mask(self, values: Sequence[str | None], names: Sequence[Names], *, is_json: bool) -> MaskedTexts:
         distinct = list(dict.fromkeys((value, of) for value, of in zip(values, names, strict=True) if value is not None))
@@ -252,7 +273,7 @@ class TextMasker:
                 return leaf
             if leaf is not None:
                 rules.update(leaf.rules)
-        known = {(raw, entity): self._actions.replacement(entity, raw) for raw, entity in document.known if not self._placeholders.is_one(raw)}
+        known = {(raw, entity): self._actions.replacement(entity, raw) for raw, entity in document.known if self._must_go(raw, entity)}
         named = {raw: made.value for raw, of in names.items() if isinstance(made := leaves.get((raw, of)), MaskedLeaf) and made.value is not None}
         value, places = document.rebuilt(ChainMap(named, changes) if names else changes, known)
         if not places and value is document.text:
@@ -260,6 +281,10 @@ class TextMasker:
         hits = tuple(hit for place in places for hit in _hits(place, leaves.get((place.text, names.get(place.text, ())))))
         counts = MappingProxyType(Counter(hit.entity for hit in hits))
         return _Result(value if is_json else string_of(value), counts, hits, tuple(sorted(rules)))
+
+    def _must_go(self, raw: str, entity: str) -> bool:
+        """Whether a value that is personal by its key is replaced: not one that was, nor one that is allowed."""
+        return not self._placeholders.is_one(raw) and not self._actions.allowed.allows(entity, raw)
 
     def _examined(self, documents: Iterable[tuple[Document, Mapping[str, tuple[Span, ...]]]]) -> dict[NamedLeaf, MaskedLeaf | RecordError]:
         """What becomes of the leaves of the documents; clean ones may be missing."""
@@ -294,9 +319,9 @@ class TextMasker:
 
 def _hits(place: Place, leaf: MaskedLeaf | RecordError | None) -> list[LeafHit]:
     if place.entity is not None:
-        return [LeafHit(place.entity, place.path, 1.0)]
+        return [LeafHit(place.entity, place.path, 1.0, KEY_NAMES)]
     assert isinstance(leaf, MaskedLeaf), "what was replaced was examined"
-    return [LeafHit(entity, place.path, score) for entity, score in leaf.found]
+    return [LeafHit(entity, place.path, score, recogniser) for entity, score, recogniser in leaf.found]
 
 
 def _is_named(raw: str, span: Span) -> bool:

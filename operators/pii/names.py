@@ -12,7 +12,8 @@ from typing import Final
 
 import msgspec
 
-from governance.policy import NAME_ENTITIES, PPM
+from governance.pii import NAME_ENTITIES
+from governance.policy import PPM
 from operators.pii.spans import Span
 from schemas.errors import MaskingFailed
 from schemas.events import CONTENT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from operators.multipattern import CompiledStore
 from operators.pii.context import ContextWords, Surroundings
@@ -25,6 +25,7 @@ class _Part:
     """One recogniser: what finds, what its findings are called, and which words lift them."""
 
     entity: str
+    name: str
     context: tuple[str, ...]
     finder: Detector
     #: Whether a lower-cased text holds a context word whenever one of its lower-cased tokens does. Beyond ASCII, lower case depends on neighbours.
@@ -57,13 +58,14 @@ class Recogniser:
         self._context = ContextWords(analyzer)
         self._steps: list[tuple[_Part, Lookup]] = []
         self.entities: frozenset[str] = frozenset()
-        for recogniser in analyzer.registry.get_recognizers(language=LANGUAGE, all_fields=True):
+        recognisers: list[Any] = analyzer.registry.get_recognizers(language=LANGUAGE, all_fields=True)
+        for recogniser in recognisers:
             entity = recogniser.supported_entities[0]
             if spec.entities is not None and entity not in spec.entities:
                 continue
             self.entities |= {entity}
             words = tuple(word.lower() for word in recogniser.context or ())
-            part = _Part(entity, words, detector(recogniser, spec), all(map(str.isascii, words)))
+            part = _Part(entity, str(recogniser.name), words, detector(recogniser, spec), all(map(str.isascii, words)))
             self._steps += [(part, lookup) for lookup in part.finder.lookups if words or not lookup.weak]
         self._gate = Gate([lookup.gate for _, lookup in self._steps], store)
         self._plans: dict[int, tuple[_Step, ...]] = {}
@@ -103,7 +105,8 @@ class Recogniser:
         return sum(1 << index for index, (part, _) in enumerate(self._steps) if part.entity in entities)
 
     def _found(self, text: str, mask: int) -> list[Span]:
-        by_entity: dict[str, list[Finding]] = {}
+        # Of equal findings of two recognisers Presidio keeps the first one's.
+        by_entity: dict[str, dict[Finding, str]] = {}
         lower: str | None = None
         words: Surroundings | None = None
         for part, lookups, strong in self._plan(mask):
@@ -119,11 +122,11 @@ class Recogniser:
                     findings = self._context.enhanced(findings, words, part.context)
             findings = [finding for finding in findings if finding[2] >= self._threshold]
             if findings:
-                by_entity.setdefault(part.entity, []).extend(findings)
+                named = by_entity.setdefault(part.entity, {})
+                for finding in findings:
+                    named.setdefault(finding, part.name)
         return sorted(
-            Span(entity, start, end, score)
-            for entity, findings in by_entity.items()
-            for start, end, score in (findings if len(findings) < 2 else dedupe(findings))
+            Span(entity, *finding, named[finding]) for entity, named in by_entity.items() for finding in (named if len(named) < 2 else dedupe(named))
         )
 
     @staticmethod

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, cast
 
 import spacy
 import tldextract
-from presidio_analyzer import AnalyzerEngine, Pattern, PatternRecognizer, RecognizerRegistry
+from presidio_analyzer import AnalyzerEngine, Pattern, PatternRecognizer, RecognizerRegistry, RecognizerResult, predefined_recognizers
 from presidio_analyzer.nlp_engine import NlpArtifacts, SpacyNlpEngine
 from presidio_analyzer.predefined_recognizers import EmailRecognizer
 
+from governance.locales import LOCALE_ENTITIES
 from operators.pii.spans import Span
 from operators.pii.spec import ExtraRecogniser, RecogniserSpec
 
@@ -66,6 +67,14 @@ def _presidio(extra: ExtraRecogniser) -> PatternRecognizer:
     )
 
 
+def _of_locales(locales: Collection[str]) -> list[PatternRecognizer]:
+    """Presidio's recognisers for some countries, told that texts are English: their words of context are their country's all the same."""
+    wanted = {entity for locale in locales for entity in LOCALE_ENTITIES[locale]}
+    kinds = [kind for _, kind in sorted(vars(predefined_recognizers).items()) if isinstance(kind, type) and issubclass(kind, PatternRecognizer)]
+    made: list[Any] = [cast(Any, kind)(supported_language=LANGUAGE) for kind in kinds if getattr(kind, "COUNTRY_CODE", None) in locales]
+    return [recogniser for recogniser in made if recogniser.supported_entities[0] in wanted]
+
+
 def engine(spec: RecogniserSpec) -> AnalyzerEngine:
     """A Presidio engine with its default English pattern recognisers and those of the spec.
 
@@ -77,6 +86,8 @@ def engine(spec: RecogniserSpec) -> AnalyzerEngine:
     registry.remove_recognizer("SpacyRecognizer")
     registry.remove_recognizer("EmailRecognizer")
     registry.add_recognizer(PackagedSuffixEmailRecognizer())
+    for recogniser in _of_locales(spec.locales):
+        registry.add_recognizer(recogniser)
     for extra in spec.extra:
         registry.add_recognizer(_presidio(extra))
     return AnalyzerEngine(registry=registry, nlp_engine=tokens, supported_languages=[LANGUAGE])
@@ -88,6 +99,10 @@ def reference(spec: RecogniserSpec) -> Callable[[str], list[Span]]:
 
     def spans(text: str) -> list[Span]:
         results = analyzer.analyze(text, LANGUAGE, score_threshold=spec.score_threshold)
-        return sorted(Span(r.entity_type, r.start, r.end, r.score) for r in results if spec.entities is None or r.entity_type in spec.entities)
+        return sorted(
+            Span(r.entity_type, r.start, r.end, r.score, r.recognition_metadata[RecognizerResult.RECOGNIZER_NAME_KEY])
+            for r in results
+            if spec.entities is None or r.entity_type in spec.entities
+        )
 
     return spans

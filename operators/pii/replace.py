@@ -11,6 +11,9 @@ from types import MappingProxyType
 from typing import Final
 
 from governance.key_ring import KeyRing, KeyUse
+from governance.pii import PERSON_ID, FixedText, PartialMask
+from operators.pii.allow import NOTHING_ALLOWED, AllowList
+from operators.pii.hashes import UserHash
 from operators.pii.seal import Sealer
 from operators.pii.spans import Span, resolve
 from schemas.errors import ConfigError
@@ -44,6 +47,8 @@ class Actions:
         key: Secret of at least 16 bytes for hashes; equal values have equal hashes as long as it stays the same.
         kid: Id of that key in a key ring, named in every hash; None for a lone key.
         sealer: Encrypts; needed where an entity is encrypted or gets a token.
+        replacements: What ``mask`` puts in the place of values of single entities, where it is not ``<ENTITY>``.
+        allowed: Values that are left as they are.
     """
 
     key: bytes
@@ -51,6 +56,8 @@ class Actions:
     default: Action = Action.MASK
     kid: str | None = None
     sealer: Sealer | None = None
+    replacements: Mapping[str, PartialMask | FixedText] = field(default_factory=lambda: MappingProxyType({}))
+    allowed: AllowList = NOTHING_ALLOWED
 
     def __post_init__(self) -> None:
         """Holds the key to its length, and sealing to a key.
@@ -73,11 +80,36 @@ class Actions:
         if action is Action.DROP:
             return ""
         if action is Action.HASH:
-            return f"<{entity}:{self._kid}{self.name(entity, raw)}>"
-        sealed = self.sealer.sealed(entity, raw) if self.sealer is not None and action in SEALING else None
-        if self.sealer is None or sealed is None:  # nothing to seal, or too long for it
-            return f"<{entity}>"
-        return f"<{entity}:{'e' if action is Action.ENCRYPT else 's'}:{self.sealer.kid}:{sealed}>"
+            return UserHash(self.key, self.kid).of(raw) if entity == PERSON_ID else f"<{entity}:{self._kid}{self.name(entity, raw)}>"
+        if action in SEALING:
+            sealed = self.sealer.sealed(entity, raw) if self.sealer is not None else None
+            if self.sealer is None or sealed is None:  # nothing to seal, or too long for it
+                return f"<{entity}>"
+            return f"<{entity}:{'e' if action is Action.ENCRYPT else 's'}:{self.sealer.kid}:{sealed}>"
+        written = self.replacements.get(entity)
+        if isinstance(written, FixedText):
+            return written.text
+        # What holds a placeholder already is more than one value: which of its characters may be shown is not known.
+        return f"<{entity}>" if written is None or "<" in raw else _partly_hidden(raw, written)
+
+    def standing(self, entity: str, raw: str) -> str:
+        """The placeholder that stands for a value until its leaf is masked to the end.
+
+        What takes its place in the end may show a part of the value, or look like personal data: it must not be examined again.
+        """
+        shown = entity in self.replacements or (entity == PERSON_ID and self.of(entity) is Action.HASH)
+        return f"<{entity}:{self.name(entity, raw)}>" if shown and self.of(entity) is not Action.DROP else self.replacement(entity, raw)
+
+    @property
+    def shows(self) -> bool:
+        """Whether any placeholder is only standing."""
+        return bool(self.replacements) or self.of(PERSON_ID) is Action.HASH
+
+    def settled(self, text: str, gone: Sequence[Span]) -> dict[str, str]:
+        """What takes the place of the standing placeholders of spans of a text in the end."""
+        values = {(span.entity, text[span.start : span.end]) for span in gone}
+        pairs = {self.standing(entity, raw): self.replacement(entity, raw) for entity, raw in values}
+        return {standing: final for standing, final in pairs.items() if standing != final}
 
     def name(self, entity: str, raw: str) -> str:
         """Twelve letters (48 bits) that stand for a value. Letters, because digits could be taken for personal data once more."""
@@ -94,6 +126,12 @@ class Actions:
     def _digest(self, purpose: bytes, text: str, size_bytes: int) -> str:
         key = blake2b(self.key, digest_size=32).digest()
         return blake2b(text.encode("utf-8", "surrogatepass"), key=key, person=purpose, digest_size=size_bytes).hexdigest()
+
+
+def _partly_hidden(raw: str, written: PartialMask) -> str:
+    hidden = min(written.characters, len(raw))
+    signs = written.with_character * hidden
+    return raw[: len(raw) - hidden] + signs if written.from_end else signs + raw[hidden:]
 
 
 class Placeholders:
@@ -116,33 +154,38 @@ class Placeholders:
         """The text with its placeholders made meaningless, at the same offsets: a recogniser must not take their names for context words."""
         return self._pattern.sub(lambda match: f"<{'_' * (len(match.group()) - 2)}>", text) if "<" in text else text
 
+    def settled(self, text: str, final: Mapping[str, str]) -> str:
+        """The text with what takes the place of its standing placeholders in the end."""
+        return self._pattern.sub(lambda match: final.get(match.group(), match.group()), text)
+
     def spared(self, text: str, spans: Sequence[Span]) -> list[Span]:
         """The spans without those inside a placeholder; others that overlap one are widened to hold it whole."""
         held = [match.span() for match in self._pattern.finditer(text)] if "<" in text else []
         if not held:
             return list(spans)
         kept = []
-        for entity, start, end, score in spans:
+        for span in spans:
+            start, end = span.start, span.end
             if not any(low <= start and end <= high for low, high in held):
                 touched = [place for place in held if place[0] < end and start < place[1]]
                 wide = (min(start, *(low for low, _ in touched)), max(end, *(high for _, high in touched))) if touched else (start, end)
-                kept.append(Span(entity, *wide, score))
+                kept.append(span._replace(start=wide[0], end=wide[1]))
         return kept
 
 
 def replaced(text: str, spans: Sequence[Span], actions: Actions) -> tuple[str, list[Span]]:
-    """The text with its personal data replaced, and the disjoint spans that were.
+    """The text with standing placeholders in the place of its personal data, and the disjoint spans that were.
 
     Args:
         text: The raw text.
         spans: What was found; they may overlap. Those of kept entities are left out first, so that they shield nothing.
-        actions: What becomes of each.
+        actions: What becomes of each. What they allow is left, with what was found inside of it.
     """
-    gone = resolve(span for span in spans if actions.of(span.entity) is not Action.KEEP)
+    gone = resolve(span for span in actions.allowed.without(text, spans) if actions.of(span.entity) is not Action.KEEP)
     pieces: list[str] = []
     position = 0
-    for entity, start, end, _ in gone:
-        pieces += (text[position:start], actions.replacement(entity, text[start:end]))
-        position = end
+    for span in gone:
+        pieces += (text[position : span.start], actions.standing(span.entity, text[span.start : span.end]))
+        position = span.end
     pieces.append(text[position:])
     return "".join(pieces), gone

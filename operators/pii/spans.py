@@ -16,12 +16,14 @@ class Span(NamedTuple):
         start: Offset of its first character (code points).
         end: Offset after its last character.
         score: Confidence, 0 to 1.
+        recogniser: Name of what found it.
     """
 
     entity: str
     start: int
     end: int
     score: float
+    recogniser: str = ""
 
 
 #: Start, end and score of a finding whose entity is known from the recogniser that made it.
@@ -63,13 +65,14 @@ def resolve(spans: Iterable[Span]) -> list[Span]:
             pieces = [
                 piece for start, end in pieces for piece in ((start, min(end, other.start)), (max(start, other.end), end)) if piece[0] < piece[1]
             ]
-        taken += [Span(span.entity, start, end, span.score) for start, end in pieces]
+        taken += [Span(span.entity, start, end, span.score, span.recogniser) for start, end in pieces]
     taken.sort(key=lambda s: s.start)
     merged: list[Span] = []
     for span in taken:
         last = merged[-1] if merged else None
         if last is not None and last.entity == span.entity and last.end == span.start:
-            merged[-1] = Span(span.entity, last.start, span.end, max(last.score, span.score))
+            better = last if last.score >= span.score else span
+            merged[-1] = Span(span.entity, last.start, span.end, better.score, better.recogniser)
         else:
             merged.append(span)
     return merged

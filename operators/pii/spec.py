@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from governance.locales import LOCALE_ENTITIES
 from schemas.errors import ConfigError
 
 
@@ -106,6 +107,7 @@ class RecogniserSpec:
         extra: Recognisers beside Presidio's English defaults.
         entities: Entities acted on; None means all. Others are never reported.
         score_threshold: Findings below it are dropped, after context words were counted.
+        locales: Countries whose own recognisers of Presidio run too.
         regex_timeout_s: Seconds one expression may take on one text; then the text fails to be masked, it is never skipped.
     """
 
@@ -113,6 +115,7 @@ class RecogniserSpec:
     entities: frozenset[str] | None = None
     score_threshold: float = 0.4
     regex_timeout_s: float = 5.0
+    locales: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Holds the values to their ranges.
@@ -125,6 +128,8 @@ class RecogniserSpec:
             problems.append(f"pii.score_threshold: must be above 0 and at most 1, is {self.score_threshold}")
         if not 0 < self.regex_timeout_s <= 600:
             problems.append(f"pii.regex_timeout_s: must be above 0 and at most 600, is {self.regex_timeout_s}")
+        if unknown := sorted(set(self.locales) - set(LOCALE_ENTITIES)):
+            problems.append(f"pii.locales: known are {', '.join(LOCALE_ENTITIES)}, came {', '.join(unknown)}")
         names = [extra.name for extra in self.extra]
         for extra in self.extra:
             if names.count(extra.name) > 1:

@@ -16,11 +16,13 @@ import polars as pl
 
 from governance.data_classes import Handling
 from governance.key_ring import NO_KEYS, Key, KeyRing, KeyUse
-from governance.policy import NAME_ENTITIES, Policy
+from governance.pii import NAME_ENTITIES
+from governance.policy import Policy
 from operators.contract import NO_DEAD, Outcome, dead_rows
 from operators.guardrails.raw_findings import RawFindings
 from operators.guardrails.rules import RawRules
 from operators.multipattern import CompiledStore
+from operators.pii.allow import AllowList
 from operators.pii.content_hash import ContentHash
 from operators.pii.hashes import UserHash, hash_kid
 from operators.pii.leaves import LeafReader
@@ -47,12 +49,23 @@ def mask_spec(policy: Policy, hash_key: bytes, ring: KeyRing = NO_KEYS) -> MaskS
     actions = {entity: Action(handling.value) for entity, handling in pii.entities}
     sealer = None if SEALING.isdisjoint(actions.values()) else Sealer(ring)
     return MaskSpec(
-        actions=Actions(key=hash_key, by_entity=actions, default=Action.MASK, kid=hash_kid(ring, hash_key), sealer=sealer),
+        actions=Actions(
+            key=hash_key,
+            by_entity=actions,
+            default=Action.MASK,
+            kid=hash_kid(ring, hash_key),
+            sealer=sealer,
+            replacements={replacement.entity: replacement for replacement in pii.replacements},
+            allowed=AllowList(pii.allowed),
+        ),
         recogniser=RecogniserSpec(
             extra=tuple(
-                ExtraRecogniser(r.entity, r.name, tuple(PatternSpec(p.name, p.regex, p.score) for p in r.patterns), r.context)
+                ExtraRecogniser(
+                    r.entity, r.name, tuple(PatternSpec(p.name, p.regex, p.score) for p in r.patterns), r.context, r.deny_list, r.deny_list_score
+                )
                 for r in pii.recognisers
             ),
+            locales=pii.locales,
             entities=frozenset(entity for entity, handling in pii.entities if handling is not Handling.KEEP),
             score_threshold=pii.score_threshold,
         ),

@@ -10,7 +10,7 @@ from typing import Any, Final
 import yaml
 
 from governance.nodes import NodeReader, guess, pick
-from governance.policy import NAME_ENTITIES
+from governance.pii import NAME_ENTITIES
 from governance.rules import SCORE_LABELS
 from models.spec import MODELS
 from schemas.errors import ConfigError

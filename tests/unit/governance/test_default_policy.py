@@ -12,7 +12,8 @@ from safetensors import safe_open
 
 from governance.data_classes import DataClass, Handling
 from governance.parse import default_policy, parse_policy
-from governance.policy import NAME_ENTITIES, PATTERN_ENTITIES, PPM, Outage, Policy, WhenDown
+from governance.pii import NAME_ENTITIES, PATTERN_ENTITIES
+from governance.policy import PPM, Outage, Policy, WhenDown
 from governance.rules import SCORE_LABELS, ScoresRule, needs_raw
 from models import spec
 

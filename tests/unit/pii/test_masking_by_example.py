@@ -51,9 +51,9 @@ def test_json_is_masked_leaf_by_leaf(masker: TextMasker, text: str, masked: str)
 def test_what_was_found_is_told_without_the_value(masker: TextMasker) -> None:
     masked = masker.mask_json(['{"m": [{"content": "{\\"email\\": \\"x\\", \\"t\\": \\"1990-04-05\\"}"}], "a/b": "a@b.com"}', None, "1"])
     assert masked.hits[0] == (
-        LeafHit("EMAIL_ADDRESS", "/m/0/content/$/email", 1.0),
-        LeafHit("DATE_TIME", "/m/0/content/$/t", 0.6),
-        LeafHit("EMAIL_ADDRESS", "/a~1b", 1.0),
+        LeafHit("EMAIL_ADDRESS", "/m/0/content/$/email", 1.0, "KeyNames"),
+        LeafHit("DATE_TIME", "/m/0/content/$/t", 0.6, "DateRecognizer"),
+        LeafHit("EMAIL_ADDRESS", "/a~1b", 1.0, "EmailRecognizer"),
     )
     assert dict(masked.counts[0]) == {"EMAIL_ADDRESS": 2, "DATE_TIME": 1}
     assert masked.values[1:] == [None, "1"]

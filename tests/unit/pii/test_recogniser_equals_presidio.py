@@ -109,7 +109,7 @@ def test_one_text_at_a_time_or_all_at_once_is_the_same(recogniser: Recogniser, t
 
 
 def test_context_words_lift_what_is_too_weak_alone(recogniser: Recogniser) -> None:
-    assert recogniser.spans(["T-12345", "ticket T-12345"]) == [[], [Span("TICKET", 7, 14, 0.55)]]
+    assert recogniser.spans(["T-12345", "ticket T-12345"]) == [[], [Span("TICKET", 7, 14, 0.55, "Ticket")]]
 
 
 def test_only_the_entities_asked_for_are_found(texts: list[str], expected: list[list[Span]]) -> None:
