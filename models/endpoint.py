@@ -41,7 +41,7 @@ class Endpoint:
     @property
     def may_carry_raw(self) -> bool:
         """Whether a model that reads raw text may be asked here: on this machine, or over mTLS."""
-        return self.tls is not None or self.same_host or _is_loopback(self.url.rpartition(":")[0])
+        return self.tls is not None or self.same_host or is_loopback(self.url.rpartition(":")[0])
 
     def connection(self) -> dict[str, object]:
         """Gives what tritonclient's constructors take for it.
@@ -75,7 +75,7 @@ def _unreadable(path: Path) -> str | None:
     return None
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

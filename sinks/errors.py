@@ -54,6 +54,7 @@ _BUG = Rule("the statement does not fit this server or its data; please report i
 _MIGRATE = Rule("the schema is missing or old: run `headrace migrate`")
 _DATA = Rule("a value does not fit its column: run `headrace migrate`, and report it with this code if that changes nothing")
 _GRANT = Rule("the role lacks a right: grant it INSERT, SELECT and UPDATE on headrace's tables and TEMPORARY on the database")
+_TLS = Rule("TLS was not agreed on as the connection string wants it: check sslmode, sslrootcert and the server's certificate")
 _LOGIN = Rule("the server refuses this role: check user, password and pg_hba.conf")
 _AWAY = Rule("the server is away or restarts", RECONNECT_MS)
 _SLOW = Rule("the statement was cancelled: the server is slow or a lock is held", RECONNECT_MS)
@@ -159,6 +160,9 @@ _REFUSED: Final = (
     ("database ", POSTGRES["3D000"]),  # database "x" does not exist
 )
 
+#: Parts of what libpq says where TLS cannot be had as the connection string wants it; libpq gives no code for it.
+_NO_TLS: Final = ("certificate", "SSL was required", "server does not support SSL", "SSL error")
+
 
 def postgres_failure(error: psycopg.Error, where: str) -> SinkError:
     """Gives our error for one of psycopg's.
@@ -184,6 +188,8 @@ def postgres_rule(sqlstate: str) -> Rule:
 def _client_rule(error: psycopg.Error) -> Rule:
     if isinstance(error, psycopg.OperationalError):
         text = str(error)
+        if any(part in text for part in _NO_TLS):
+            return _TLS
         for part, rule in _REFUSED:
             # Of a failed login only: "FATAL:  role "x" does not exist".
             if f"FATAL:  {part}" in text:
@@ -196,6 +202,7 @@ _BACKLOG = Rule("the producer's queue or a quota is full", RECONNECT_MS)
 _ABORT = Rule("the transaction was aborted; it is safe to write the batch again", CONFLICT_MS)
 _KAFKA_FULL = Rule("a broker's disk or its in-sync replicas do not suffice: check the cluster", RELIEF_MS)
 _FENCED = Rule("a newer producer with the same transactional id took over this lane: another run of this pipeline is alive")
+_KAFKA_TLS = Rule("TLS was not agreed on: check ssl.ca.location against the authority of the broker's certificate, and that this port speaks TLS")
 _KAFKA_RIGHTS = Rule("the broker refuses this client: check its credentials and ACLs")
 _TOPIC = Rule("the topic or its partition is not there or not as configured: create it, or check the topic settings")
 _SIZE = Rule("a message is larger than the topic takes: raise max.message.bytes or lower headrace's limit on a record")
@@ -231,8 +238,9 @@ _KAFKA_NAMES: Final[tuple[tuple[Rule, str], ...]] = (
         "DELEGATION_TOKEN_NOT_FOUND DELEGATION_TOKEN_OWNER_MISMATCH DELEGATION_TOKEN_REQUEST_NOT_ALLOWED GROUP_AUTHORIZATION_FAILED "
         "ILLEGAL_SASL_STATE INVALID_PRINCIPAL_TYPE POLICY_VIOLATION PRINCIPAL_DESERIALIZATION_FAILURE SASL_AUTHENTICATION_FAILED "
         "SECURITY_DISABLED TOPIC_AUTHORIZATION_FAILED TRANSACTIONAL_ID_AUTHORIZATION_FAILED UNACCEPTABLE_CREDENTIAL "
-        "UNSUPPORTED_SASL_MECHANISM _AUTHENTICATION _SSL",
+        "UNSUPPORTED_SASL_MECHANISM _AUTHENTICATION",
     ),
+    (_KAFKA_TLS, "_SSL"),
     (
         _TOPIC,
         "INCONSISTENT_TOPIC_ID INVALID_CONFIG INVALID_PARTITIONS INVALID_REPLICATION_FACTOR INVALID_REPLICA_ASSIGNMENT TOPIC_ALREADY_EXISTS "

@@ -19,12 +19,15 @@ from schemas.errors import ConfigError
 from streams.config_file import Path as KeyPath
 from streams.config_file import YamlDocument, read_yaml
 from streams.config_sections import (
+    AccessConfig,
     AuditConfig,
     CacheConfig,
     Config,
     ConfluentRegistryConfig,
     FileRegistryConfig,
     HttpConfig,
+    HttpTlsConfig,
+    JwtConfig,
     KafkaConfig,
     LimitsConfig,
     ModelsConfig,
@@ -37,6 +40,7 @@ from streams.config_sections import (
     QdrantServerConfig,
     RecoveryConfig,
     RetryConfig,
+    Role,
     Section,
     SinkConfig,
     SourceConfig,
@@ -50,12 +54,15 @@ from streams.config_sections import (
 from streams.hash_key import hash_key_of
 
 __all__ = [
+    "AccessConfig",
     "AuditConfig",
     "CacheConfig",
     "Config",
     "ConfluentRegistryConfig",
     "FileRegistryConfig",
     "HttpConfig",
+    "HttpTlsConfig",
+    "JwtConfig",
     "KafkaConfig",
     "LimitsConfig",
     "ModelsConfig",
@@ -68,6 +75,7 @@ __all__ = [
     "QdrantServerConfig",
     "RecoveryConfig",
     "RetryConfig",
+    "Role",
     "SinkConfig",
     "SourceConfig",
     "StartEarliest",
@@ -91,6 +99,12 @@ _PATHS: Final[tuple[KeyPath, ...]] = (
     ("privacy", "key_file"),
     ("cache", "dir"),
     ("qdrant", "path"),
+    ("models", "tls", "root"),
+    ("models", "tls", "key"),
+    ("models", "tls", "chain"),
+    ("http", "tls", "chain"),
+    ("http", "tls", "key"),
+    ("http", "access", "jwt", "key_file"),
 )
 
 
@@ -169,13 +183,17 @@ def _is_secret(at: KeyPath) -> bool:
     """Tells keys whose values must not stand in a file."""
     if at in {("privacy", "hash_key"), ("registry", "basic_auth"), ("qdrant", "api_key")}:
         return True
+    if at[:3] == ("http", "access", "tokens"):
+        return True
     return at[:2] == ("kafka", "security") and any(word in at[-1] for word in ("password", "secret", "key.pem", "jaas"))
 
 
 def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
     """Makes paths from the file relative to the file."""
-    for section, key in _PATHS:
-        part = values.get(section)
+    for *sections, key in _PATHS:
+        part: Any = values
+        for section in sections:
+            part = part.get(section) if isinstance(part, dict) else None
         if isinstance(part, dict) and isinstance(part.get(key), str):
             part[key] = folder / Path(part[key]).expanduser()
 

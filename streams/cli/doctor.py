@@ -10,12 +10,14 @@ from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import typer
 
+from models.endpoint import is_loopback
 from schemas.errors import ConfigError, HeadraceError
 from streams.cli.say import ConfigOption
-from streams.config import Config, QdrantConfig, load_config
+from streams.config import Config, QdrantConfig, QdrantServerConfig, load_config
 from streams.hash_key import DEFAULT_KEY_FILE, key_file_problem
 
 _PACKAGES: Final = (
@@ -81,6 +83,7 @@ def examine(path: Path | None) -> Iterator[Finding]:
     yield Finding(Mark.GOOD, "configuration", "is right")
     yield from _models(found)
     yield _key(found)
+    yield from _in_the_clear(found)
     yield from _reachable(found)
 
 
@@ -154,6 +157,20 @@ def _reachable(config: Config) -> Iterator[Finding]:
         yield _vectors(config.qdrant)
     if config.http is not None and config.http.port:
         yield _free(config.http.host, config.http.port)
+
+
+def _in_the_clear(config: Config) -> Iterator[Finding]:
+    """Advises against connections in the clear to other hosts: raw records come over the one to Kafka."""
+    if config.kafka is not None and not config.kafka.is_encrypted:
+        others = [address for address in config.kafka.bootstrap.split(",") if not is_loopback(address.rpartition(":")[0])]
+        if others:
+            yield Finding(Mark.ADVICE, f"Kafka {', '.join(others)}", "in the clear to another host; set kafka.security (docs/security.md)")
+    if config.timescale is not None and not config.timescale.is_verified:
+        yield Finding(Mark.ADVICE, "database", "the server's certificate is not checked; write sslmode=verify-full and sslrootcert in timescale.dsn")
+    if isinstance(config.qdrant, QdrantServerConfig) and config.qdrant.url.startswith("http://"):
+        host = urlsplit(config.qdrant.url).hostname or ""
+        if not is_loopback(host):
+            yield Finding(Mark.ADVICE, f"vectors {host}", "in the clear to another host; write https:// in qdrant.url")
 
 
 def _answers(subject: str, host: str, port: int, key: str) -> Finding:

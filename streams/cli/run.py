@@ -100,8 +100,9 @@ def on_kafka(config: Config, until_end: bool, models: TextModels | None = None) 
         watch = stack.enter_context(PolicyWatch(config.pipeline.policy, versions, partial(models_problems, config), telemetry))
         stack.enter_context(hangup_asks(watch.ask))
         if config.http is not None:
-            pages = stack.enter_context(HealthServer(config.http, telemetry))
-            tell(f"pages on http://{config.http.host}:{pages.port}/ready and /metrics")
+            pages = stack.enter_context(HealthServer(config.http, telemetry, config, stop.request))
+            scheme = "http" if config.http.tls is None else "https"
+            tell(f"pages on {scheme}://{config.http.host}:{pages.port}/ready and /metrics")
         log().info("run.started", pipeline=topology.name, lanes=topology.lanes, policy_id=policy.policy.id, policy_version=policy.policy.version)
         vectors = vector_sink(config, policy.policy, None if asked is None else asked.embed)
         judged = (policy.policy.digest, policy.text)

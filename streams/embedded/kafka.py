@@ -9,7 +9,7 @@ import secrets
 import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -237,7 +237,11 @@ class KafkaBroker:
         cluster = "A" + base64.urlsafe_b64encode(secrets.token_bytes(16)).decode()[1:22]
         options = ["-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
         argv = ["kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", str(properties), "--ignore-formatted"]
-        self._java(jars, options, *argv).finish(START_DEADLINE_S)
+        self._java(jars, options, *argv, *self._format_options()).finish(START_DEADLINE_S)
+
+    def _format_options(self) -> Sequence[str]:
+        """Says what else the tool is told when it formats the data; for brokers with users."""
+        return ()
 
     def _java(self, jars: Path, options: list[str], *argv: str) -> ChildProcess:
         java = shutil.which("java") or "java"

@@ -51,7 +51,7 @@ def panels(board: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def test_the_configuration_and_the_rules_are_valid() -> None:
-    promtool("check", "config", "prometheus.yml")
+    promtool("check", "config", "--syntax-only", "prometheus.yml")
 
 
 def test_every_alert_fires_when_it_should_and_not_before() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,34 +13,16 @@ from models.failures import FailureKind, ModelFailure
 from schemas.errors import ConfigError
 from streams.embedded.triton import TritonServer
 from streams.embedded.triton_install import TritonInstall
+from tests.fixtures.certificates import authority, certified
 from tests.fixtures.triton import write_repository
 from tests.fixtures.triton_expected import expected_spans
 
 pytestmark = pytest.mark.integration
 
 
-def openssl(*arguments: str | Path) -> None:
-    done = subprocess.run(["openssl", *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def authority(folder: Path, name: str) -> Path:
-    """Makes a certificate authority: NAME.pem and NAME.key."""
-    subject = ["-subj", f"/CN={name}", "-days", "2", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    openssl("req", "-x509", *subject, "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem")
-    return folder / f"{name}.pem"
-
-
-def certified(folder: Path, name: str, by: str) -> TlsFiles:
-    """Makes a key and a certificate for 127.0.0.1 that an authority of the folder signs."""
-    names = folder / f"{name}.names"
-    names.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
-    request = folder / f"{name}.csr"
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", folder / f"{name}.key"]
-    openssl("req", "-new", "-subj", f"/CN={name}", *key, "-out", request)
-    signing = ["-CA", folder / f"{by}.pem", "-CAkey", folder / f"{by}.key", "-CAcreateserial", "-days", "2", "-extfile", names]
-    openssl("x509", "-req", "-in", request, *signing, "-out", folder / f"{name}.pem")
-    return TlsFiles(folder / f"{by}.pem", folder / f"{name}.key", folder / f"{name}.pem")
+def tls(folder: Path, name: str, by: str) -> TlsFiles:
+    made = certified(folder, name, by)
+    return TlsFiles(made.root, made.key, made.chain)
 
 
 class MutualTlsServer(TritonServer):
@@ -72,7 +53,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, parts_cache: Path, keys: Path) -> Iterator[TritonServer]:
     repository = write_repository(tmp_path_factory.mktemp("repository"))
-    with MutualTlsServer(repository, parts_cache, certified(keys, "server", "ours"), certified(keys, "client", "ours")) as running:
+    with MutualTlsServer(repository, parts_cache, tls(keys, "server", "ours"), tls(keys, "client", "ours")) as running:
         yield running
 
 
@@ -88,14 +69,14 @@ def test_a_client_that_proves_itself_is_answered(server: TritonServer) -> None:
 
 
 def test_a_client_of_strangers_or_without_a_certificate_is_not(server: TritonServer, keys: Path) -> None:
-    ours = certified(keys, "client2", "ours")
-    strange = certified(keys, "stranger", "strangers")
-    for tls in (TlsFiles(ours.root, strange.key, strange.chain), None):
-        assert refused(Endpoint(server.endpoint.url, tls)) in {FailureKind.AWAY, FailureKind.SLOW}
+    ours = tls(keys, "client2", "ours")
+    strange = tls(keys, "stranger", "strangers")
+    for files in (TlsFiles(ours.root, strange.key, strange.chain), None):
+        assert refused(Endpoint(server.endpoint.url, files)) in {FailureKind.AWAY, FailureKind.SLOW}
 
 
 def test_a_server_of_strangers_gets_no_text(server: TritonServer, keys: Path) -> None:
-    ours = certified(keys, "client3", "ours")
+    ours = tls(keys, "client3", "ours")
     assert refused(Endpoint(server.endpoint.url, TlsFiles(keys / "strangers.pem", ours.key, ours.chain))) in {FailureKind.AWAY, FailureKind.SLOW}
 
 
