@@ -60,10 +60,14 @@ class KeyedByPolicy:
         return _keyed_step(self._step_of(None)).state_spec
 
     def apply(self, state: State, batch: pl.DataFrame, watermark: int | None) -> tuple[State, Outcome]:
-        """Folds a batch into the state, each run of rows by its own policy, in their order."""
+        """Folds a batch into the state, each run of rows by its own policy, in their order.
+
+        The watermark stands behind the whole batch: told before the last run it would free state that later runs count in.
+        """
         outcomes = []
-        for digest, rows in runs(batch):
-            state, outcome = _keyed_step(self._step_of(digest)).apply(state, rows, watermark)
+        parts = list(runs(batch))
+        for number, (digest, rows) in enumerate(parts, 1):
+            state, outcome = _keyed_step(self._step_of(digest)).apply(state, rows, watermark if number == len(parts) else None)
             outcomes.append(outcome)
         return state, joined(outcomes)
 

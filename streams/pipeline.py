@@ -33,7 +33,7 @@ from streams.tagging import Tag
 from streams.topology import Shared, Topology
 
 #: Steps on a lane that are made from the policy: where it can change while the pipeline runs, each row is judged by the version stamped on it.
-POLICY_STEPS: Final = ("decide",)
+POLICY_STEPS: Final = ("limit", "limit_concurrency", "limit_depth", "decide", "control", "limit_quota")
 
 
 def build_topology(

@@ -17,14 +17,14 @@ from typing import Final
 import polars as pl
 
 from governance.policy import Policy
-from operators.contract import NO_DEAD, BatchStep, Outcome, Step
+from operators.contract import NO_DEAD, BatchStep, KeyedStep, Outcome, Step
 from streams.batch import Partition
-from streams.by_policy import STAMP, by_policy
+from streams.by_policy import STAMP, by_policy, runs
 from streams.log import log
 from streams.policy_file import PolicyFile
 from streams.policy_marks import PolicyMark, PolicyMarks
 from streams.telemetry import Telemetry
-from streams.topology import Topology
+from streams.topology import Shared, Topology
 
 #: After so many batches without a row for it, what a policy keeps ready beside the source is let go; it is built again where a row needs it.
 _IDLE_BATCHES_MAX: Final = 256
@@ -118,7 +118,25 @@ class PolicyVersions:
     def topology(self) -> Topology:
         """The pipeline in which each row is judged by its own policy."""
         keyed = tuple(self._versioned(step) for step in self._template.keyed)
-        return replace(self._template, front=(self,), keyed=keyed)
+        return replace(self._template, front=(self,), keyed=keyed, shared=self._shared())
+
+    def _shared(self) -> Shared | None:
+        """Gives the second exchange with rows that carry the digest of their policy too."""
+        shared = self._template.shared
+        if shared is None:
+            return None
+        steps = [self._versioned(step) for step in shared.steps]
+        keyed = tuple(step for step in steps if isinstance(step, KeyedStep))
+        return replace(shared, spread=self._spread, schema=pl.Schema({**shared.schema, STAMP: pl.String()}), steps=keyed)
+
+    def _spread(self, batch: pl.DataFrame) -> pl.DataFrame | None:
+        parts = []
+        for digest, rows in runs(batch):
+            shared = self.built(digest or self._wanted).topology.shared
+            spread = None if shared is None else shared.spread(rows)
+            if spread is not None:
+                parts.append(spread.with_columns(pl.lit(digest, dtype=pl.String).alias(STAMP)))
+        return pl.concat(parts) if parts else None
 
     def _versioned(self, step: Step) -> Step:
         return by_policy(step, lambda digest: self._step(step.name, digest)) if step.name in self._policy_steps else step
@@ -178,7 +196,7 @@ class PolicyVersions:
         self._on_built(made.topology)
         with self._lock:
             kept = self._fronts.setdefault(digest, made)
-            self._keyed[digest] = {step.name: step for step in kept.topology.keyed}
+            self._keyed[digest] = {step.name: step for step in (*kept.topology.keyed, *kept.topology.shared_steps)}
         if kept is not made:
             made.close()
         return kept

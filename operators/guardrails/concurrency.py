@@ -44,8 +44,8 @@ class LimitConcurrency:
 
     def __init__(self, limits: LimitsPolicy) -> None:
         self._limits = limits.concurrency
-        # State of a limit that the policy no longer has goes at once.
-        self._names = {f"{digest(limit.id) & 0xFFFFFFFFFFFFFFFF:016x}": limit for limit in self._limits}
+        # How long an execution may be quiet is in the name, so that state is freed that the policy of the moment does not know.
+        self._names = {f"{digest(limit.id) & 0xFFFFFFFFFFFFFFFF:016x}.{limit.quiet_ms}": limit for limit in self._limits}
 
     @property
     def state_spec(self) -> StateSpec:
@@ -60,7 +60,7 @@ class LimitConcurrency:
         """Counts the batch, tells who is above a limit, forgets executions that were quiet for too long."""
         if not state and not self._limits:
             return state, Outcome(batch)
-        frames = {bucket: frame for bucket, frame in state.items() if bucket.partition("/")[0] in self._names}
+        frames = dict(state)
         found: dict[str, NDArray[np.integer]] = {}
         for name, limit in self._names.items():
             rows = batch.select(pl.int_range(pl.len()).alias("at"), *_EXECUTION, "event_type", "event_time", "row_watermark", "kind").filter(
@@ -68,8 +68,8 @@ class LimitConcurrency:
             )
             if rows.height:
                 found[limit.id] = _count(frames, name, rows, limit)
-            if watermark is not None:
-                _forget(frames, name, watermark - limit.quiet_ms)
+        if watermark is not None:
+            _forget(frames, watermark)
         facts = {("limit_hits", limit): len(places) for limit, places in found.items() if len(places)}
         return frames, Outcome(with_hits(batch, found), facts=facts)
 
@@ -130,10 +130,11 @@ def _covering(intervals: pl.DataFrame, events: pl.DataFrame, quiet_ms: int) -> p
     )
 
 
-def _forget(frames: dict[str, pl.DataFrame], name: str, seen_before: int) -> None:
-    """Drops executions whose last event is so old."""
-    for bucket in [bucket for bucket in frames if bucket.startswith(name)]:
-        old = frames[bucket]["seen"] <= seen_before
+def _forget(frames: dict[str, pl.DataFrame], watermark: int) -> None:
+    """Drops executions that every partition has seen quiet for too long."""
+    for bucket in list(frames):
+        quiet_ms = int(bucket.partition("/")[0].partition(".")[2])
+        old = frames[bucket]["seen"] <= watermark - quiet_ms
         if old.all():
             del frames[bucket]
         elif old.any():
