@@ -20,6 +20,7 @@ from operators.contract import KeyedStep, Order, StateSpec, Step
 from operators.decode import Decode
 from operators.deduplicate import Deduplicate
 from operators.enrich import Enrich
+from operators.erase import Erase
 from operators.guardrails.concurrency import LimitConcurrency
 from operators.guardrails.control import Control
 from operators.guardrails.decide import Decide
@@ -101,6 +102,7 @@ class Operator:
 OPERATORS: Final = (
     Operator("decode", "Reads raw records into events.", RAW, lambda: Decode(DecodeSettings(Limits(record_bytes_max=400), _TEST_KEY))),
     Operator("mask", "Takes personal data out of every string of an event.", _MARKED, lambda: Mask(default_policy(), _TEST_KEY)),
+    Operator("erase", "Leaves out events of persons who were erased.", _MASKED, lambda: Erase({"u_erased", "user-0"})),
     Operator("inspect", "Tells which rules an event hits.", _SCORED, lambda: Inspect(default_policy())),
     Operator(
         "deduplicate",

@@ -45,6 +45,19 @@ class OutputTopic:
     chained: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class ControlTopic:
+    """A compacted topic of one partition that commands write, and that a start reads whole.
+
+    Attributes:
+        key_column: Message key; the last message of a key is the valid one.
+    """
+
+    name: str
+    schema: str
+    key_column: str
+
+
 INPUTS: Final = {
     topic.name: topic
     for topic in (
@@ -68,3 +81,5 @@ OUTPUTS: Final = {
         OutputTopic("dead_letters", "dead_letter", "record_uid", ("record_uid",), "kafka_time"),
     )
 }
+
+CONTROLS: Final = {topic.name: topic for topic in (ControlTopic("erasures", "erasure", "person"),)}

@@ -111,14 +111,7 @@ class PersonKeys:
         The mark that is left holds the person's keyed hash and the time, nothing else. Old versions of the row go with the next vacuum; copies in
         write-ahead logs and backups stay wrapped, and go with the ``wrap`` key (``rewrap``, then drop the old key from the ring).
         """
-        named = sorted(set(persons))
-        held = connection.execute("SELECT count(*) FROM vault.person_keys WHERE person = ANY(%s) AND wrapped IS NOT NULL", (named,)).fetchone()
-        connection.execute(
-            "INSERT INTO vault.person_keys AS kept (person, destroyed_at) SELECT person, now() FROM unnest(%s::text[]) AS person "
-            "ON CONFLICT (person) DO UPDATE SET kid = NULL, wrapped = NULL, destroyed_at = now() WHERE kept.wrapped IS NOT NULL",
-            (named,),
-        )
-        return 0 if held is None else int(held[0])
+        return destroy_keys(connection, persons)
 
     def rewrap(self, connection: Connection) -> int:
         """Wraps every key that an older ``wrap`` key holds under the active one, and gives how many; the old key can then leave the ring.
@@ -143,6 +136,18 @@ class PersonKeys:
         if key is None:
             raise FatalError(f"vault.person_keys: a key is wrapped under {kid}, which is not in the key ring; put that line back into the key file")
         return PersonKey(person, _opened(key.secret, wrapped, _wrap_context(kid, person), "vault.person_keys: a wrapped key"))
+
+
+def destroy_keys(connection: Connection, persons: Collection[str]) -> int:
+    """Destroys the keys of persons, as ``PersonKeys.destroy`` says; needs no key ring."""
+    named = sorted(set(persons))
+    held = connection.execute("SELECT count(*) FROM vault.person_keys WHERE person = ANY(%s) AND wrapped IS NOT NULL", (named,)).fetchone()
+    connection.execute(
+        "INSERT INTO vault.person_keys AS kept (person, destroyed_at) SELECT person, now() FROM unnest(%s::text[]) AS person "
+        "ON CONFLICT (person) DO UPDATE SET kid = NULL, wrapped = NULL, destroyed_at = now() WHERE kept.wrapped IS NOT NULL",
+        (named,),
+    )
+    return 0 if held is None else int(held[0])
 
 
 def _wrap_context(kid: str, person: str) -> bytes:

@@ -27,7 +27,7 @@ UNMASKED: Final = "unmasked"
 
 #: Payload fields that are columns of the frame.
 PAYLOAD_COLUMNS: Final = (
-    *("agent_id", "session_id", "execution_id", "kind", "event_type", "tool_name", "step_type", "event_time", "verdict", "action"),
+    *("agent_id", "session_id", "execution_id", "user_id", "kind", "event_type", "tool_name", "step_type", "event_time", "verdict", "action"),
     *("topic", "partition", "offset"),
 )
 PATHS_MAX: Final = 32

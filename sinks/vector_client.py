@@ -23,7 +23,7 @@ from qdrant_client.conversions.conversion import RestToGrpc
 from schemas.errors import RetryableError
 from sinks.errors import RECONNECT_MS, SinkError
 from sinks.vector_errors import client_failure
-from sinks.vectors import INDEXES, MIGRATE, VECTOR_SIZE, Found, StoredStep, Where, WrongShape, shape_problem
+from sinks.vectors import EVERYWHERE, INDEXES, MIGRATE, VECTOR_SIZE, Found, StoredStep, Where, WrongShape, shape_problem
 
 T = TypeVar("T")
 
@@ -149,20 +149,23 @@ class ClientStore:
 
     def similar(self, vector: Sequence[float], where: Where, limit: int, deadline_s: float) -> list[Found]:
         """Gives the nearest steps."""
-        must: list[Any] = [models.FieldCondition(key=field, match=models.MatchValue(value=value)) for field, value in where.matches]
-        if where.has_range:
-            must.append(models.FieldCondition(key="event_time", range=models.Range(gte=where.from_ms, lt=where.to_ms)))
         answer = self._called(
-            lambda client: client.query_points(
-                self._name, query=list(vector), query_filter=models.Filter(must=must) if must else None, limit=limit, timeout=_whole(deadline_s)
-            ),
+            lambda client: client.query_points(self._name, query=list(vector), query_filter=_filter(where), limit=limit, timeout=_whole(deadline_s)),
             deadline_s,
         )
         return [Found(str(point.id), point.score, point.payload or {}) for point in answer.points]
 
-    def count(self, deadline_s: float) -> int:
+    def count(self, deadline_s: float, where: Where = EVERYWHERE) -> int:
         """Gives how many steps there are."""
-        return int(self._called(lambda client: client.count(self._name, exact=True, timeout=_whole(deadline_s)), deadline_s).count)
+        wanted = _filter(where)
+        answer = self._called(lambda client: client.count(self._name, count_filter=wanted, exact=True, timeout=_whole(deadline_s)), deadline_s)
+        return int(answer.count)
+
+    def remove(self, where: Where, deadline_s: float) -> None:
+        """Takes steps away; returns when that is applied."""
+        wanted = _filter(where)
+        assert wanted is not None, "a collection is emptied by whoever owns it, not by a filter that holds nothing back"
+        self._called(lambda client: client.delete(self._name, models.FilterSelector(filter=wanted), wait=True), deadline_s)
 
     def flush(self) -> None:
         """Does nothing: what was put is in the server's log, or committed in SQLite."""
@@ -248,3 +251,10 @@ def _opened(store: ClientStore, deadline_s: float) -> ClientStore:
         return store
     store.close()
     raise WrongShape(problem or f"collection {store._name} is missing; {MIGRATE}")
+
+
+def _filter(where: Where) -> models.Filter | None:
+    must: list[Any] = [models.FieldCondition(key=field, match=models.MatchValue(value=value)) for field, value in where.matches]
+    if where.has_range:
+        must.append(models.FieldCondition(key="event_time", range=models.Range(gte=where.from_ms, lt=where.to_ms)))
+    return models.Filter(must=must) if must else None

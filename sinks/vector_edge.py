@@ -22,7 +22,7 @@ import qdrant_edge as edge
 from schemas.errors import FatalError, RetryableError
 from sinks.errors import RECONNECT_MS, SinkError, file_failure
 from sinks.vector_errors import engine_failure
-from sinks.vectors import INDEXES, MIGRATE, VECTOR_SIZE, Found, StoredStep, Where, WrongShape, shape_problem
+from sinks.vectors import EVERYWHERE, INDEXES, MIGRATE, VECTOR_SIZE, Found, StoredStep, Where, WrongShape, shape_problem
 
 T = TypeVar("T")
 
@@ -127,17 +127,18 @@ class EdgeStore:
 
     def similar(self, vector: Sequence[float], where: Where, limit: int, deadline_s: float) -> list[Found]:
         """Gives the nearest steps."""
-        must: list[Any] = [edge.FieldCondition(key=field, match=edge.MatchValue(value)) for field, value in where.matches]
-        if where.has_range:
-            must.append(edge.FieldCondition(key="event_time", range=edge.RangeFloat(gte=where.from_ms, lt=where.to_ms)))
-        request = edge.QueryRequest(
-            limit=limit, query=edge.Query.Nearest(list(vector)), with_payload=True, filter=edge.Filter(must=must) if must else None
-        )
+        request = edge.QueryRequest(limit=limit, query=edge.Query.Nearest(list(vector)), with_payload=True, filter=_filter(where))
         return [Found(str(point.id), point.score, point.payload or {}) for point in self._asked(lambda shard: shard.query(request))]
 
-    def count(self, deadline_s: float) -> int:
+    def count(self, deadline_s: float, where: Where = EVERYWHERE) -> int:
         """Gives how many steps there are."""
-        return self._asked(lambda shard: shard.count(edge.CountRequest(exact=True)))
+        return self._asked(lambda shard: shard.count(edge.CountRequest(exact=True, filter=_filter(where))))
+
+    def remove(self, where: Where, deadline_s: float) -> None:
+        """Takes steps away; returns when that is in the log and applied."""
+        wanted = _filter(where)
+        assert wanted is not None, "a collection is emptied by whoever owns it, not by a filter that holds nothing back"
+        self._asked(lambda shard: shard.update(edge.UpdateOperation.delete_points_by_filter(wanted)))
 
     def flush(self) -> None:
         """Writes to the disk what the operating system holds."""
@@ -162,6 +163,13 @@ class EdgeStore:
 
     def _load(self) -> edge.EdgeShard:
         return _asked(self._backend.where, lambda: edge.EdgeShard.load(str(self._backend.folder)))
+
+
+def _filter(where: Where) -> edge.Filter | None:
+    must: list[Any] = [edge.FieldCondition(key=field, match=edge.MatchValue(value)) for field, value in where.matches]
+    if where.has_range:
+        must.append(edge.FieldCondition(key="event_time", range=edge.RangeFloat(gte=where.from_ms, lt=where.to_ms)))
+    return edge.Filter(must=must) if must else None
 
 
 def _index(field: str, kind: str) -> edge.UpdateOperation:

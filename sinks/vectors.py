@@ -20,7 +20,9 @@ from schemas.errors import FatalError
 VECTOR_SIZE: Final = 384
 
 #: Payload fields that searches filter by, with the kind of their index.
-INDEXES: Final[Mapping[str, str]] = MappingProxyType({"agent_id": "keyword", "session_id": "keyword", "kind": "keyword", "event_time": "integer"})
+INDEXES: Final[Mapping[str, str]] = MappingProxyType(
+    {"agent_id": "keyword", "session_id": "keyword", "user_id": "keyword", "kind": "keyword", "event_time": "integer"}
+)
 
 MIGRATE: Final = "run `headrace migrate`"
 
@@ -65,22 +67,37 @@ class Where:
         kind: Of this kind of event only.
         from_ms: Not before this event time.
         to_ms: Before this event time.
+        user_id: Of this person only, by the hash that stands for the user id.
     """
 
     agent_id: str | None = None
     kind: str | None = None
     from_ms: int | None = None
     to_ms: int | None = None
+    user_id: str | None = None
 
     @property
     def matches(self) -> tuple[tuple[str, str], ...]:
         """Payload fields that must equal a value."""
-        return tuple((name, value) for name, value in (("agent_id", self.agent_id), ("kind", self.kind)) if value is not None)
+        return tuple((name, value) for name, value in self._fields if value is not None)
+
+    @property
+    def _fields(self) -> tuple[tuple[str, str | None], ...]:
+        return (("agent_id", self.agent_id), ("kind", self.kind), ("user_id", self.user_id))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it looks at every step."""
+        return not self.matches and not self.has_range
 
     @property
     def has_range(self) -> bool:
         """Whether the event time is bounded."""
         return self.from_ms is not None or self.to_ms is not None
+
+
+#: Every step.
+EVERYWHERE: Final = Where()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +135,12 @@ class VectorStore(Protocol):
         """Gives the nearest steps, the nearest first. Raises as ``known``."""
         ...
 
-    def count(self, deadline_s: float) -> int:
+    def count(self, deadline_s: float, where: Where = EVERYWHERE) -> int:
         """Gives how many steps there are. Raises as ``known``."""
+        ...
+
+    def remove(self, where: Where, deadline_s: float) -> None:
+        """Takes steps away for good; returns when that is applied. ``where`` must not be open. Raises as ``known``; some may then be gone."""
         ...
 
     def flush(self) -> None:

@@ -35,6 +35,7 @@ class FrontRecipe:
     config: Config
     policy: Policy
     hash_key: bytes = field(repr=False)
+    erased: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ def _build(recipe: FrontRecipe) -> tuple[BatchStep, ...]:
     from streams.pipeline import front_steps
     from streams.registry import open_registry
 
-    return front_steps(recipe.config, recipe.policy, recipe.hash_key, open_registry(recipe.config))
+    return front_steps(recipe.config, recipe.policy, recipe.hash_key, open_registry(recipe.config), erased=recipe.erased)
 
 
 def main() -> None:

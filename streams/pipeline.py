@@ -11,6 +11,7 @@ from operators.contract import BatchStep, Step
 from operators.decode import Decode
 from operators.deduplicate import Deduplicate
 from operators.enrich import Enrich
+from operators.erase import Erase
 from operators.guardrails.concurrency import LimitConcurrency
 from operators.guardrails.control import Control
 from operators.guardrails.decide import Decide
@@ -43,6 +44,7 @@ def build_topology(
     registry: SchemaRegistry | None,
     front: tuple[BatchStep, ...] | None = None,
     models: TextModels | None = None,
+    erased: frozenset[str] = frozenset(),
 ) -> Topology:
     """Gives the default topology.
 
@@ -53,6 +55,7 @@ def build_topology(
         registry: Where the schemas of Avro input are; None accepts JSON only.
         front: What does the work of ``front_steps`` elsewhere; None runs them here.
         models: Asked for names and scores by the steps that run here, as policy says; None asks nothing.
+        erased: Hashes of erased persons, whose events do not go on.
     """
     pipeline = config.pipeline
     keyed: tuple[Step, ...] = (
@@ -69,7 +72,7 @@ def build_topology(
     return Topology(
         name=pipeline.name,
         inputs=_inputs(config),
-        front=front_steps(config, policy, hash_key, registry, models) if front is None else front,
+        front=front_steps(config, policy, hash_key, registry, models, erased) if front is None else front,
         key="agent_id",
         lanes=pipeline.lanes,
         shards=config.kafka.output_partitions if config.kafka else max(4, pipeline.lanes),
@@ -90,7 +93,12 @@ def build_topology(
 
 
 def front_steps(
-    config: Config, policy: Policy, hash_key: bytes, registry: SchemaRegistry | None, models: TextModels | None = None
+    config: Config,
+    policy: Policy,
+    hash_key: bytes,
+    registry: SchemaRegistry | None,
+    models: TextModels | None = None,
+    erased: frozenset[str] = frozenset(),
 ) -> tuple[BatchStep, ...]:
     """Gives the steps beside the source: after ``mask`` nothing holds a raw value."""
     limits = config.limits
@@ -101,7 +109,7 @@ def front_steps(
         limits=Limits(limits.record_bytes_max, limits.nesting_depth_max, limits.future_skew_ms_max),
     )
     mask = Mask(policy, hash_key, CompiledDirectory(config.cache.dir.expanduser()))
-    return Decode(settings), *_tag(config, policy, models), mask, *_score(config, policy, models), Inspect(policy)
+    return Decode(settings), *_tag(config, policy, models), mask, Erase(erased), *_score(config, policy, models), Inspect(policy)
 
 
 def _inputs(config: Config) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ DECISION_COLUMNS: Final = (
     "content_hmac",
     *COORDINATES,
     *SCORED,
+    "user_id",
 )
 
 #: Fields of ``alert.avsc``.

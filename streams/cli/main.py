@@ -17,6 +17,7 @@ from streams.cli.audit import audit_app
 from streams.cli.cases import try_cases
 from streams.cli.demo import demo
 from streams.cli.doctor import doctor
+from streams.cli.erase import erase
 from streams.cli.graph import graph
 from streams.cli.imports import import_runs
 from streams.cli.lint import lint
@@ -52,6 +53,7 @@ app.add_typer(models_app)
 app.command("lint")(lint)
 app.command("test")(try_cases)
 app.add_typer(audit_app)
+app.command("erase")(erase)
 app.command("graph")(graph)
 app.command("doctor")(doctor)
 

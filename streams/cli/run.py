@@ -69,6 +69,7 @@ def on_kafka(config: Config, until_end: bool, models: TextModels | None = None) 
         until_end: Stop when all that is in the input topics now is done.
         models: Asked in place of the server that the configuration names.
     """
+    from streams.erased import erased_persons
     from streams.front import front_processes
     from streams.front_child import FrontRecipe
     from streams.health import HealthServer
@@ -86,23 +87,25 @@ def on_kafka(config: Config, until_end: bool, models: TextModels | None = None) 
     telemetry, stop = Telemetry(), Stop(config.pipeline.stop_grace_ms / 1000)
     with ExitStack() as stack:
         asked = models or stack.enter_context(open_models(config, policy.policy, telemetry))
-
-        def built(under: Policy) -> Built:
-            fronts = ExitStack()
-            # Who asks models keeps facts, in this process; the model is then what takes the time.
-            front = None if asked is not None else fronts.enter_context(front_processes(FrontRecipe(config, under, hash_key), telemetry))
-            return Built(build_topology(config, under, hash_key, registry, front, asked), fronts.close)
-
-        versions = PolicyVersions(policy, built, POLICY_STEPS, telemetry)
-        stack.callback(versions.close)
-        topology = versions.topology
         stack.enter_context(signals_stop(stop))
-        watch = stack.enter_context(PolicyWatch(config.pipeline.policy, versions, partial(models_problems, config), telemetry))
-        stack.enter_context(hangup_asks(watch.ask))
         if config.http is not None:
             pages = stack.enter_context(HealthServer(config.http, telemetry, config, stop.request))
             scheme = "http" if config.http.tls is None else "https"
             tell(f"pages on {scheme}://{config.http.host}:{pages.port}/ready and /metrics")
+        erased = erased_persons(config, stop)
+
+        def built(under: Policy) -> Built:
+            fronts = ExitStack()
+            # Who asks models keeps facts, in this process; the model is then what takes the time.
+            recipe = FrontRecipe(config, under, hash_key, erased)
+            front = None if asked is not None else fronts.enter_context(front_processes(recipe, telemetry))
+            return Built(build_topology(config, under, hash_key, registry, front, asked, erased), fronts.close)
+
+        versions = PolicyVersions(policy, built, POLICY_STEPS, telemetry)
+        stack.callback(versions.close)
+        topology = versions.topology
+        watch = stack.enter_context(PolicyWatch(config.pipeline.policy, versions, partial(models_problems, config), telemetry))
+        stack.enter_context(hangup_asks(watch.ask))
         log().info("run.started", pipeline=topology.name, lanes=topology.lanes, policy_id=policy.policy.id, policy_version=policy.policy.version)
         vectors = vector_sink(config, policy.policy, None if asked is None else asked.embed)
         judged = (policy.policy.digest, policy.text)

@@ -35,7 +35,7 @@ def relations(dsn: str) -> set[str]:
 def test_a_new_database_gets_everything_and_a_second_run_nothing(database: str) -> None:
     applied = migrate(database)
     assert applied == [migration.name for migration in packaged_migrations() if migration.flavour is not Flavour.TIMESCALE]
-    tables = {*(table.name for table in stored_tables().values()), "audit_links", "audit_heads", "audit_anchors"}
+    tables = {*(table.name for table in stored_tables().values()), "audit_links", "audit_heads", "audit_anchors", "erasure_proofs"}
     assert relations(database) == {*tables, "metrics_1m", "metrics_1h", "headrace_migrations"}
     assert migrate(database) == []
     assert [name for _, name in history(database)] == applied

@@ -176,7 +176,7 @@ def test_another_distance_or_a_missing_index_is_told_by_every_backend(tmp_path: 
         bare = ServerBackend("http://127.0.0.1", port, API_KEY, "bare")
         with pytest.raises(WrongShape, match=r"no index of agent_id \(keyword\)"):
             bare.open(DEADLINE_S)
-        assert len(bare.prepare(DEADLINE_S)) == 4
+        assert len(bare.prepare(DEADLINE_S)) == 5
         assert bare.prepare(DEADLINE_S) == []
         bare.open(DEADLINE_S).close()
         with pytest.raises(FatalError, match=r"UNAUTHENTICATED.*qdrant.api_key"):
@@ -269,4 +269,18 @@ def test_a_search_gives_the_nearest_first_within_its_filters(backend: VectorBack
     assert search(Where(agent_id="a-1", kind="reasoning")) == [texts[1]]
     assert search(Where(from_ms=START_MS + 1, to_ms=START_MS + 3)) == [texts[1], texts[2]]
     assert search(Where(from_ms=START_MS + 4)) == []
+    store.close()
+
+
+@pytest.mark.parametrize("kind", [EdgeBackend, LocalBackend])
+def test_steps_of_a_person_or_an_age_are_counted_and_taken_away(kind: type[EdgeBackend] | type[LocalBackend], tmp_path: Path) -> None:
+    backend = kind(tmp_path / "vectors", "steps")
+    backend.prepare(10)
+    store = backend.open(10)
+    points = [StoredStep(f"00000000-0000-0000-0000-{n:012x}", [1.0] * VECTOR_SIZE, {"user_id": f"u_{n % 2}", "event_time": n}) for n in range(10)]
+    store.put(points, 10)
+    assert [store.count(10, where) for where in (Where(), Where(user_id="u_1"), Where(to_ms=4), Where(user_id="u_1", to_ms=4))] == [10, 5, 4, 2]
+    store.remove(Where(user_id="u_1"), 10)
+    store.remove(Where(to_ms=4), 10)
+    assert store.count(10) == 3
     store.close()
