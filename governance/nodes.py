@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import regex
 import yaml
@@ -196,6 +196,29 @@ class NodeReader:
             self.problem(node, path, f"must be a number above 0 and at most 1, came {node.value}")
             return None
         return value
+
+    def boolean(self, node: yaml.Node | None, path: str) -> bool | None:
+        """Gives true or false."""
+        if node is None:
+            return None
+        if not isinstance(node, yaml.ScalarNode) or node.tag != "tag:yaml.org,2002:bool":
+            self._wrong(node, path, "true or false")
+            return None
+        return bool(yaml.SafeLoader("").construct_yaml_bool(node))
+
+    def json_value(self, node: yaml.Node | None, path: str) -> Any:
+        """Gives what JSON can say: mappings by text, lists, texts, numbers, true, false and null."""
+        if isinstance(node, yaml.MappingNode):
+            return {key: self.json_value(value, _join(path, key)) for key, value in self.mapping(node, path, open_keys=True).items()}
+        if isinstance(node, yaml.SequenceNode):
+            return [self.json_value(item, f"{path}[{index}]") for index, item in enumerate(node.value)]
+        if not isinstance(node, yaml.ScalarNode):
+            return None
+        if node.tag.rpartition(":")[2] not in ("str", "int", "float", "bool", "null"):
+            self._wrong(node, path, "a value of JSON", "; put it in quotes")
+            return None
+        loader = yaml.SafeLoader("")
+        return loader.yaml_constructors[node.tag](loader, node)
 
     def choice(self, node: yaml.Node | None, path: str, kind: type[_E], allowed: Sequence[_E] | None = None) -> _E | None:
         """Gives a member of an enumeration."""

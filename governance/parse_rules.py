@@ -10,19 +10,26 @@ from typing import Final, get_args
 import yaml
 
 from governance.nodes import NodeReader, pick
+from governance.parse_json_schema import read_json_schema
 from governance.parse_patterns import read_patterns
 from governance.policy import PPM
 from governance.rules import (
     CHARACTER_CLASSES,
+    FILE_CONTENTS,
+    FORMATS,
     KINDS,
+    NETWORKS,
     SCORE_LABELS,
     SIZED_FIELDS,
     AnyRule,
     CharactersRule,
     DomainsRule,
+    FilesRule,
+    FormatRule,
     Origin,
     PatternsRule,
     PhrasesRule,
+    SchemaRule,
     ScoresRule,
     SecretsRule,
     SizeRule,
@@ -30,6 +37,7 @@ from governance.rules import (
     TextRule,
     TextScope,
     ToolsRule,
+    UrlsRule,
 )
 from governance.verdict import Action, Enforcement, Severity, Verdict
 from schemas.events import CONTENT
@@ -38,6 +46,9 @@ _BYTES_MAX: Final = 1 << 30
 _RULE_ID: Final = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 _DOMAIN: Final = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+")
 _TERM: Final = re.compile(r"[a-z0-9]+(?:[ '-][a-z0-9]+)*")
+_EXTENSION: Final = re.compile(r"[a-z0-9]{1,16}")
+_POINTER: Final = re.compile(r"(?:/[^/]+)+")
+_URL_KEYS: Final = ("allow_domains", "allow_ports", "deny_ports", "deny_networks", "deny_disguised")
 _GLOB: Final = re.compile(r"[^\[\]{}]+")
 
 #: Types of rule whose texts can be narrowed to some columns or to words of some origin.
@@ -82,6 +93,10 @@ class RulesReader:
             PatternsRule.type: (("patterns",), (), self._patterns),
             TermsRule.type: (("terms",), ("count_min",), self._terms),
             CharactersRule.type: (("classes", "count_min"), (), self._characters),
+            UrlsRule.type: ((), _URL_KEYS, self._urls),
+            FilesRule.type: ((), ("extensions", "contents"), self._files),
+            SchemaRule.type: ((), ("agents", "column", "tools", "schema"), self._schema),
+            FormatRule.type: (("column", "formats"), ("path",), self._format),
             ScoresRule.type: (("label", "threshold"), (), self._scores),
         }
 
@@ -185,6 +200,50 @@ class RulesReader:
         classes = self._reader.words(*pick(values, "classes", path), CHARACTER_CLASSES)
         count = self._reader.integer(*pick(values, "count_min", path), 1, 1_000_000)
         return CharactersRule(*_head(common), classes or CHARACTER_CLASSES[:1], count or 1, common.scope)
+
+    def _urls(self, common: _Common, values: Values, path: str) -> AnyRule:
+        reader = self._reader
+        if not any(key in values for key in _URL_KEYS):
+            reader.problem(_place(values), path, f"a urls rule needs one of {', '.join(_URL_KEYS)}; add one")
+        node, at = pick(values, "allow_domains", path)
+        domains = reader.sequence(node, at, lambda item, place: reader.shaped(item, place, _DOMAIN, "a domain in lower case without scheme or path"))
+        allow, deny = (reader.sequence(*pick(values, key, path), lambda item, at: reader.integer(item, at, 1, 65_535)) for key in _URL_KEYS[1:3])
+        networks = reader.words(*pick(values, "deny_networks", path), NETWORKS)
+        disguised = reader.boolean(*pick(values, "deny_disguised", path)) or False
+        return UrlsRule(
+            *_head(common),
+            domains if "allow_domains" in values else None,
+            allow if "allow_ports" in values else None,
+            deny,
+            networks,
+            disguised,
+            common.scope,
+        )
+
+    def _files(self, common: _Common, values: Values, path: str) -> AnyRule:
+        reader = self._reader
+        if "extensions" not in values and "contents" not in values:
+            reader.problem(_place(values), path, "a files rule needs extensions, contents or both; add one")
+        wanted = "letters and digits in lower case without a dot"
+        extensions = reader.sequence(*pick(values, "extensions", path), lambda item, place: reader.shaped(item, place, _EXTENSION, wanted))
+        return FilesRule(*_head(common), extensions, reader.words(*pick(values, "contents", path), FILE_CONTENTS), common.scope)
+
+    def _schema(self, common: _Common, values: Values, path: str) -> AnyRule:
+        reader = self._reader
+        if ("tools" in values) == ("schema" in values):
+            reader.problem(_place(values), path, "a schema rule needs either tools (a schema for each) or schema (one for all); leave one")
+        schemas = [(glob, node, f"{path}.tools.{glob}") for glob, node in reader.mapping(*pick(values, "tools", path), open_keys=True).items()]
+        if "schema" in values:
+            schemas.append(("*", *pick(values, "schema", path)))  # type: ignore[arg-type]
+        read = tuple((glob, schema) for glob, node, at in schemas if (schema := read_json_schema(reader, node, at)) is not None)
+        column = reader.word(*pick(values, "column", path), CONTENT) or "input"
+        return SchemaRule(*_head(common), self._globs(*pick(values, "agents", path)) or ("*",), column, read)
+
+    def _format(self, common: _Common, values: Values, path: str) -> AnyRule:
+        reader = self._reader
+        column = reader.word(*pick(values, "column", path), CONTENT) or "input"
+        pointer = reader.shaped(*pick(values, "path", path), _POINTER, "a JSON pointer to a key, e.g. /answer/date")
+        return FormatRule(*_head(common), column, pointer or "", reader.words(*pick(values, "formats", path), FORMATS))
 
     def _scores(self, common: _Common, values: Values, path: str) -> AnyRule:
         label = self._reader.word(*pick(values, "label", path), SCORE_LABELS)

@@ -24,6 +24,31 @@ SCORE_LABELS: Final = ("injection", "jailbreak", "toxicity")
 #: turn the direction of text.
 CHARACTER_CLASSES: Final = ("tags", "zero_width", "bidi")
 
+#: Groups of addresses: of cloud metadata services, of this machine, of the local link, of private networks.
+NETWORKS: Final = ("metadata", "loopback", "link_local", "private")
+
+#: Files that are told by their first bytes.
+FILE_CONTENTS: Final = (
+    "windows_program",
+    "linux_program",
+    "mac_program",
+    "java_class",
+    "zip",
+    "rar",
+    "seven_zip",
+    "gzip",
+    "ole_document",
+    "pdf",
+    "sqlite",
+    "pem_key",
+)
+
+#: What a value can be asked to be: a JSON type, JSON in a string, or a string of a format of JSON Schema.
+FORMATS: Final = (
+    *("object", "array", "string", "number", "integer", "boolean", "null", "json"),
+    *("date", "time", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "uri", "uuid"),
+)
+
 #: Who wrote a text that no one of the house has vetted: what users say and what tools give back, by kind of event and column.
 UNTRUSTED: Final = frozenset({("agent", "input"), ("workflow", "input"), ("tool", "output"), ("tool", "error")})
 
@@ -215,8 +240,86 @@ class ScoresRule(Rule):
     threshold_ppm: int
 
 
-TextRule = DomainsRule | PhrasesRule | SecretsRule | PatternsRule | TermsRule | CharactersRule
-AnyRule = SizeRule | ToolsRule | ScoresRule | TextRule
+@dataclass(frozen=True, slots=True)
+class UrlsRule(Rule):
+    """Hits when a URL leads somewhere that it must not, however its address is spelt.
+
+    Attributes:
+        allow_domains: The only hosts, with their subdomains; None allows every one.
+        allow_ports: The only ports; None allows every one that is not denied. A URL without a port has its scheme's.
+        deny_ports: Denied ports.
+        networks: Of NETWORKS: addresses and names that are denied.
+        disguised: Whether an address hidden behind a user name, another notation (decimal, octal, hexadecimal), a name that resolves to what
+            stands in it, or punycode that reads like plain letters is denied.
+    """
+
+    type: ClassVar[str] = "urls"
+    needs_raw: ClassVar[bool] = True
+
+    allow_domains: tuple[str, ...] | None = None
+    allow_ports: tuple[int, ...] | None = None
+    deny_ports: tuple[int, ...] = ()
+    networks: tuple[str, ...] = ()
+    disguised: bool = False
+    scope: TextScope = TextScope()
+
+
+@dataclass(frozen=True, slots=True)
+class FilesRule(Rule):
+    """Hits when a text names a file of one of the types, or holds one in base64.
+
+    Attributes:
+        extensions: Endings of file names, without the dot.
+        contents: Of FILE_CONTENTS: told by the first bytes.
+    """
+
+    type: ClassVar[str] = "files"
+    needs_raw: ClassVar[bool] = True
+
+    extensions: tuple[str, ...]
+    contents: tuple[str, ...]
+    scope: TextScope = TextScope()
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaRule(Rule):
+    """Hits when a value does not keep to a JSON Schema; a value that is not there is not looked at.
+
+    Attributes:
+        agents: Globs of agent ids it applies to.
+        column: The content column; ``input`` holds the arguments of a tool.
+        schemas: Glob of tool names and JSON Schema as JSON text; ``*`` also where there is no tool.
+    """
+
+    type: ClassVar[str] = "schema"
+    needs_raw: ClassVar[bool] = True
+
+    agents: tuple[str, ...]
+    column: str
+    schemas: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FormatRule(Rule):
+    """Hits when what stands at a path is of none of the formats, or nothing stands there.
+
+    Attributes:
+        column: The content column.
+        path: JSON pointer into it; empty for the whole value.
+        formats: Of FORMATS.
+    """
+
+    type: ClassVar[str] = "format"
+    needs_raw: ClassVar[bool] = True
+
+    column: str
+    path: str
+    formats: tuple[str, ...]
+
+
+TextRule = DomainsRule | PhrasesRule | SecretsRule | PatternsRule | TermsRule | CharactersRule | UrlsRule | FilesRule
+DocumentRule = SchemaRule | FormatRule
+AnyRule = SizeRule | ToolsRule | ScoresRule | TextRule | DocumentRule
 
 
 def needs_raw(rule: AnyRule) -> bool:

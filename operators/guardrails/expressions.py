@@ -8,14 +8,32 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from governance.rules import AnyRule, DomainsRule, PatternsRule, PhrasesRule, SecretsRule, TermsRule
+from governance.rules import AnyRule, DomainsRule, FilesRule, PatternsRule, PhrasesRule, SecretsRule, TermsRule, UrlsRule
 from operators.guardrails.fold import OTHER, fold
 from operators.guardrails.terms import TermFinder
+from operators.guardrails.urls import UrlFinder
 
 #: Between the words of a phrase: nothing (invisible separators are removed) or anything that is neither letter nor digit.
 _GAP: Final = "[^a-z0-9]*"
 _HOST_DOT: Final = r"(?:\.|%2e)"
+_BETWEEN_WORDS: Final = re.compile(r"[\W_]+")
 _CLASS_OR_ESCAPE: Final = re.compile(r"(\\.|\[\^?\]?(?:\\.|[^\]\\])*\])")
+
+#: How the first bytes of files look in base64, which is how files travel in JSON.
+CONTENTS: Final = {
+    "windows_program": "TV[opqr][AQCI]AA|TVqQ",
+    "linux_program": "f0VMR[gQ]",
+    "mac_program": "z[vP]rt/[gQ]|yv66v[gw]",
+    "java_class": "yv66vgAAAD",
+    "zip": "UEsDBB|UEsFB",
+    "rar": "UmFyIRo",
+    "seven_zip": "N3q8ryc",
+    "gzip": "H4sIA",
+    "ole_document": "0M8R4KGxGuE",
+    "pdf": "JVBERi0",
+    "sqlite": "U1FMaXRlIGZvcm1hdCAz",
+    "pem_key": "LS0tLS1CRUdJTi",
+}
 
 #: Gives the places of what a rule looks for in a folded text.
 Finder = Callable[[str], list[tuple[int, int]]]
@@ -49,14 +67,38 @@ def sought_by(rule: AnyRule) -> Iterator[Sought]:
         yield from (Sought(rule.id, pattern.name, _spaced(pattern.regex)) for pattern in rule.patterns)
     elif isinstance(rule, SecretsRule | PatternsRule):
         yield from (Sought(rule.id, pattern.name, pattern.regex) for pattern in rule.patterns)
+    elif isinstance(rule, UrlsRule):
+        yield Sought(rule.id, "address", _urls(rule), UrlFinder(rule))
+    elif isinstance(rule, FilesRule):
+        yield from (Sought(rule.id, f".{extension}", _extension(extension)) for extension in rule.extensions)
+        yield from (Sought(rule.id, content, f"(?-i:(?:^|[^A-Za-z0-9+/=])(?:{CONTENTS[content]}))") for content in rule.contents)
     elif isinstance(rule, TermsRule):
         yield Sought(rule.id, "terms", rf"\b(?:{'|'.join(_words(term) for term in rule.terms)})\b", TermFinder(rule.terms, rule.count_min))
 
 
-def native(text: str) -> str:
-    """Gives a text in the form in which phrases of other scripts are looked for: compatibility forms and invisible characters are gone."""
-    plain = unicodedata.normalize("NFKC", text)
-    return "".join(char for char in plain if unicodedata.category(char) != "Cf")
+def _urls(rule: UrlsRule) -> str:
+    """Every URL where all count, else only those whose host is not a plain name; and bare addresses of metadata services."""
+    if rule.allow_domains is not None or rule.allow_ports is not None or rule.deny_ports:
+        candidate = r":[/\\]{2}"
+    else:
+        candidate = (
+            r":[/\\]{2,}(?:[^/\\?#\s]*@|[^/\\?#\s]*%|\[|[0-9]|localhost|metadata|instance-data|[^/\\?#\s]*(?:xn--|\.localhost|\.localdomain|ip\.io))"
+        )
+    if "metadata" not in rule.networks:
+        return candidate
+    return rf"{candidate}|\b169\.254\.(?:169\.254|170\.2)\b|\b100\.100\.100\.200\b|\b168\.63\.129\.16\b|\bmetadata\.google\.internal\b"
+
+
+def _extension(extension: str) -> str:
+    """A file name that ends so: a name before it, nothing that goes on with it behind."""
+    return rf"[\w)\]-]\.{re.escape(extension)}(?:$|[^\w.-]|\.(?:$|\s))"
+
+
+def native(text: str) -> bytes:
+    """Gives a text as phrases of other scripts are looked for, in UTF-8: in one case, without invisible characters, a space between words."""
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    seen = "".join(char for char in plain if unicodedata.category(char) != "Cf")
+    return _BETWEEN_WORDS.sub(" ", seen).encode("utf-8", "replace")
 
 
 def _words(text: str) -> str:
@@ -67,7 +109,7 @@ def _phrase(rule_id: str, phrase: str) -> Sought:
     folded = fold(phrase)
     if OTHER not in folded:
         return Sought(rule_id, phrase, rf"\b{_words(folded)}\b")
-    return Sought(rule_id, phrase, r"[^\p{L}\p{N}]*".join(re.escape(word) for word in native(phrase).split()), native=True)
+    return Sought(rule_id, phrase, " ?".join(native(phrase).decode().split()), native=True)
 
 
 def _spaced(expression: str) -> str:

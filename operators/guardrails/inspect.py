@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import polars as pl
@@ -11,30 +10,20 @@ from governance.policy import Policy
 from governance.rules import KINDS, ScoresRule, SizeRule, ToolsRule
 from operators.contract import Outcome
 from operators.guardrails.fold import fold
+from operators.guardrails.globs import agents_condition, tools_pattern
 from schemas.errors import FatalError
 
 _ROW: Final = "_row"
 _HIT: Final = "_hit"
 
 
-def _agents_pattern(globs: tuple[str, ...]) -> str:
-    """One expression in the syntax of Polars for all globs."""
-    parts = (pl.escape_regex(glob).replace(r"\*", ".*").replace(r"\?", ".") for glob in globs)
-    return f"(?s)^(?:{'|'.join(parts)})$"
-
-
-def _tools_pattern(globs: tuple[str, ...]) -> re.Pattern[str]:
-    parts = (re.escape(glob.lower()).replace(r"\*", ".*").replace(r"\?", ".") for glob in globs)
-    return re.compile("|".join(f"(?:{part})" for part in parts) or r"(?!)", re.DOTALL)
-
-
 class _Tools:
     """One tools rule, compiled."""
 
     def __init__(self, rule: ToolsRule) -> None:
-        self._deny = _tools_pattern(rule.deny)
-        self._allow = None if rule.allow is None else _tools_pattern(rule.allow)
-        self._agents = pl.lit(True) if "*" in rule.agents else pl.col("agent_id").str.contains(_agents_pattern(rule.agents))
+        self._deny = tools_pattern(rule.deny)
+        self._allow = None if rule.allow is None else tools_pattern(rule.allow)
+        self._agents = agents_condition(rule.agents)
 
     def _forbidden(self, name: str) -> bool:
         spelt = fold(name).strip().lower()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import polars as pl
@@ -33,7 +33,13 @@ class RawFindings:
         self._narrowed = {rule.id: scope for rule in policy.rules if (scope := _narrowed(rule)) is not None}
 
     def __call__(
-        self, kinds: pl.Series, places: Sequence[tuple[str, int]], raw: Sequence[str], masked: Sequence[str | None], broken: Sequence[tuple[str, ...]]
+        self,
+        kinds: pl.Series,
+        places: Sequence[tuple[str, int]],
+        raw: Sequence[str],
+        masked: Sequence[str | None],
+        broken: Sequence[tuple[str, ...]],
+        of_documents: Iterable[tuple[int, Evidence]] = (),
     ) -> list[pl.Series]:
         """Gives both columns for the rows of a batch.
 
@@ -43,6 +49,7 @@ class RawFindings:
             raw: The texts as they came.
             masked: The texts as they go on.
             broken: For each text, the ids of the rules that hit.
+            of_documents: What rules over whole values found, by row.
         """
         hits: dict[int, set[str]] = {}
         evidence: dict[int, list[Evidence]] = {}
@@ -60,6 +67,9 @@ class RawFindings:
                 known[case] = text_evidence(self._rules, counting, column, raw[at], after)
             hits.setdefault(row, set()).update(counting)
             evidence.setdefault(row, []).extend(known[case])
+        for row, piece in of_documents:
+            hits.setdefault(row, set()).add(piece.rule)
+            evidence.setdefault(row, []).append(piece)
         rows = range(len(kinds))
         return [
             pl.Series("raw_hits", [sorted(hits[row]) if row in hits else None for row in rows], dtype=pl.List(pl.String)),

@@ -23,7 +23,7 @@ from schemas.errors import ConfigError
 
 _READING: Final = hyperscan.HS_FLAG_CASELESS | hyperscan.HS_FLAG_MULTILINE | hyperscan.HS_FLAG_DOTALL
 _FLAGS: Final = _READING | hyperscan.HS_FLAG_SINGLEMATCH
-_NATIVE: Final = _FLAGS | hyperscan.HS_FLAG_UTF8 | hyperscan.HS_FLAG_UCP
+_NATIVE: Final = hyperscan.HS_FLAG_SINGLEMATCH
 #: Not a rule: tells that an ASCII text holds control characters and must be folded.
 _CONTROLS: Final = "[\\x00-\\x08\\x0e-\\x1f\\x7f]"
 
@@ -78,9 +78,13 @@ class RawRules:
 
     def __init__(self, policy: Policy, store: CompiledStore | None = None) -> None:
         looked_for = [sought for rule in policy.rules for sought in sought_by(rule)]
-        folded = [sought for sought in looked_for if not sought.native]
+        # What two rules look for alike is looked for once.
+        sharing: dict[str, list[Sought]] = {}
+        for sought in looked_for:
+            if not sought.native:
+                sharing.setdefault(sought.expression, []).append(sought)
         written = [sought for sought in looked_for if sought.native]
-        leaves = [sought.expression for sought in folded]
+        leaves = list(sharing)
         try:
             self._database = _compiled([_CONTROLS, *leaves], store)
             self._native = _compiled([sought.expression for sought in written], store, _NATIVE) if written else None
@@ -88,13 +92,12 @@ class RawRules:
             raise ConfigError(*_problems(policy.id, looked_for)) from None
         quoted = [other for expression in leaves if (other := _within_quotes(expression)) != expression]
         self._quoted = _compiled(quoted, store) if quoted else None
-        self._folded: list[Sought] = [Sought("", "", ""), *folded]
+        self._folded: list[list[Sought]] = [[], *sharing.values()]
         self._written = written
         self._counts = [CharacterCount(rule) for rule in policy.rules if isinstance(rule, CharactersRule)]
-        self._confirmed = any(sought.finder for sought in folded)
         self.rule_ids = tuple(dict.fromkeys([*(sought.rule_id for sought in looked_for), *(count.rule_id for count in self._counts)]))
         self._matched: list[int] = []
-        self._placing: dict[int, hyperscan.Database | None] = {}
+        self._placing: dict[str, hyperscan.Database | None] = {}
 
     def _on_match(self, index: int, _start: int, _end: int, _flags: int, _context: object) -> None:
         self._matched.append(index)
@@ -140,26 +143,24 @@ class RawRules:
 
     def found(self, text: str) -> list[Sought]:
         """Gives everything that stands in a text, in the order of the policy."""
-        matched: set[int] = set()
+        matched: set[tuple[int, int]] = set()
         for reading in readings(text):
             self._matched.clear()
             self._database.scan(reading.encode("ascii"), match_event_handler=self._on_match)
-            matched.update(self._confirmed_in(reading, self._matched) if self._confirmed else self._matched)
-        found = [self._folded[index] for index in sorted(matched) if index]
+            matched.update(
+                (index, at) for index in self._matched for at, one in enumerate(self._folded[index]) if one.finder is None or one.finder(reading)
+            )
+        found = [self._folded[index][at] for index, at in sorted(matched)]
         if not text.isascii():
             found += self._beside(text)
         return found
-
-    def _confirmed_in(self, reading: str, matched: Sequence[int]) -> list[int]:
-        """Leaves out the candidates that a finder does not confirm."""
-        return [index for index in matched if (finder := self._folded[index].finder) is None or finder(reading)]
 
     def _beside(self, text: str) -> list[Sought]:
         """What is looked for in the text as it is written."""
         found = [Sought(count.rule_id, "characters", "") for count in self._counts if count(text)]
         if self._native is not None:
             self._matched.clear()
-            self._native.scan(native(text).encode("utf-8", "replace"), match_event_handler=self._on_match)
+            self._native.scan(native(text), match_event_handler=self._on_match)
             found += [self._written[index] for index in sorted(set(self._matched))]
         return found
 
@@ -172,13 +173,13 @@ class RawRules:
             return None
         if sought.finder is not None:
             return joined(sought.finder(text))
-        index = self._folded.index(sought)
-        if index not in self._placing:
+        key = sought.expression
+        if key not in self._placing:
             try:
-                self._placing[index] = _compiled([sought.expression], flags=_READING | hyperscan.HS_FLAG_SOM_LEFTMOST)
+                self._placing[key] = _compiled([sought.expression], flags=_READING | hyperscan.HS_FLAG_SOM_LEFTMOST)
             except hyperscan.error:
-                self._placing[index] = None
-        database = self._placing[index]
+                self._placing[key] = None
+        database = self._placing[key]
         if database is None:
             return None
         spans: list[tuple[int, int]] = []

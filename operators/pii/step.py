@@ -19,6 +19,7 @@ from governance.key_ring import NO_KEYS, Key, KeyRing, KeyUse
 from governance.pii import NAME_ENTITIES
 from governance.policy import Policy
 from operators.contract import NO_DEAD, Outcome, dead_rows
+from operators.guardrails.documents import DocumentRules
 from operators.guardrails.raw_findings import RawFindings
 from operators.guardrails.rules import RawRules
 from operators.multipattern import CompiledStore
@@ -101,6 +102,7 @@ class Mask:
         self._masker = TextMasker(mask_spec(policy, hash_key, ring), rules, rules.surely_quiet, store)
         self._tokeniser = Tokeniser(Sealer(ring)) if policy.pii.tokenises else None
         self._findings = RawFindings(policy, rules)
+        self._documents = DocumentRules(policy)
         self._content = ContentHash(hash_key)
         self._user_id = policy.pii.user_id
         self._user_hash = UserHash(hash_key, hash_kid(ring, hash_key))
@@ -113,6 +115,7 @@ class Mask:
         texts = [text for column in CONTENT for text in batch[column].drop_nulls().to_list()]
         places = [(column, row) for column, rows in zip(CONTENT, held, strict=True) for row in rows.to_list()]
         names, failures = _found_names(batch)
+        of_documents = self._documents(batch)
         hashes = self._content.column(batch)
         masked = self._masker.mask_json(texts, [names.get(row, {}).get(column, NO_NAMES) for column, row in places] if names else None)
         failures |= {places[at][1]: error for at, error in masked.failures.items()}
@@ -125,7 +128,7 @@ class Mask:
         # After tokens are in, for evidence names places in what goes on.
         after = {column: batch[column].to_list() for column in CONTENT} if any(masked.rules) else {}
         going_on = [after[column][row] for column, row in places] if after else masked.values
-        batch = batch.with_columns(self._findings(batch["kind"], places, texts, going_on, masked.rules))
+        batch = batch.with_columns(self._findings(batch["kind"], places, texts, going_on, masked.rules, of_documents))
         batch = self._with_masked_ids(batch, failures)
         rejected = NO_DEAD
         if failures:

@@ -43,6 +43,11 @@ def test_the_rules_that_need_the_raw_value_are_those_that_read_texts() -> None:
         "domains": True,
         "phrases": True,
         "secrets": True,
+        "patterns": True,
+        "terms": True,
+        "characters": True,
+        "urls": True,
+        "files": True,
         "scores": False,
     }
 
