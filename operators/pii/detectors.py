@@ -20,6 +20,8 @@ from operators.pii.urls import UrlFinder
 from schemas.errors import ConfigError
 
 _MEMO_COUNT_MAX: Final = 16_384
+#: Longer domains are none and not remembered: what is remembered takes 6 MB at most.
+_MEMO_CHARS_MAX: Final = 253
 #: What could match a space.
 _SPACE: Final = re.compile(r" |\\[sSWDXx]|(?<![\[.\\])\.|\[\^")
 
@@ -213,6 +215,8 @@ class _DomainMemo:
         if plain is None:
             return self._validate(address)
         domain = plain.group(1)
+        if len(domain) > _MEMO_CHARS_MAX:
+            return self._validate(address)
         if domain not in self._verdicts:
             if len(self._verdicts) >= _MEMO_COUNT_MAX:
                 self._verdicts.clear()

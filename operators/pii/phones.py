@@ -35,6 +35,8 @@ _DIGITS_UNLIMITED: Final = 19
 #: ``phonenumbers`` gives up on a text after 65,535 tries; long before, the real recogniser takes over.
 _TRIES_MAX: Final = 60_000
 _MEMO_COUNT_MAX: Final = 16_384
+#: Longer candidates are not remembered: shapes take 32 MB at most, verdicts 2 MB.
+_MEMO_CHARS_MAX: Final = 64
 _GATE_DIGITS: Final = 5
 #: Regions by how many numbers they accept: the first that does settles a candidate.
 _ASKED_FIRST: Final = ("DE", "US", "GB")
@@ -167,6 +169,8 @@ class PhoneFinder:
     def _sliced(self, candidate: str) -> tuple[list[_Slice], int]:
         """The slices that ``PhoneNumberMatcher`` tries, and the number of tries; both depend only on where the digits are."""
         shape = _DIGIT.sub("0", candidate)
+        if len(shape) > _MEMO_CHARS_MAX:
+            return _slices(shape)
         known = self._slices.get(shape)
         if known is None:
             if len(self._slices) >= _MEMO_COUNT_MAX:

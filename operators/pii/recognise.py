@@ -12,6 +12,8 @@ from operators.pii.context import ContextWords, Surroundings
 from operators.pii.detectors import Detector, Lookup, detector
 from operators.pii.gate import Gate
 from operators.pii.reference import LANGUAGE, engine
+from operators.pii.secret_scan import ENTITY as SECRET
+from operators.pii.secret_scan import SecretScanner
 from operators.pii.spans import Finding, Span, dedupe
 from operators.pii.spec import RecogniserSpec
 from schemas.errors import MaskingFailed
@@ -41,7 +43,7 @@ class Recogniser:
 
     Equal, for every text, to ``AnalyzerEngine.analyze(text, "en", score_threshold=...)`` with Presidio's default English recognisers, those of
     the spec, and a blank tokenizer whose lemmas are the tokens as written (``operators.pii.reference``). Context words therefore count as in
-    Presidio, but match words as written, not their dictionary forms.
+    Presidio, but match words as written, not their dictionary forms. Where the spec asks for it, secrets found by the scanner's rules join them.
 
     Args:
         spec: What is looked for.
@@ -69,10 +71,17 @@ class Recogniser:
             self._steps += [(part, lookup) for lookup in part.finder.lookups if words or not lookup.weak]
         self._gate = Gate([lookup.gate for _, lookup in self._steps], store)
         self._plans: dict[int, tuple[_Step, ...]] = {}
+        self._secrets: SecretScanner | None = None
+        if spec.secret_rules and (spec.entities is None or SECRET in spec.entities):
+            self._secrets = SecretScanner(spec.regex_timeout_s, store)
+            self.entities |= {SECRET}
 
     def gated(self, texts: Sequence[str]) -> list[int]:
         """For each text a mask of the patterns that could match in it; zero means that nothing is run on it."""
-        return self._gate.masks(readable(texts))
+        masks = self._gate.masks(readable(texts))
+        if self._secrets is not None:
+            masks = [mask | rules << len(self._steps) for mask, rules in zip(masks, self._secrets.masks(texts), strict=True)]
+        return masks
 
     def spans(self, texts: Sequence[str], only: frozenset[str] | None = None) -> list[list[Span]]:
         """What each text holds, sorted; spans of different entities may overlap.
@@ -88,12 +97,17 @@ class Recogniser:
         """
         texts = readable(texts)
         masks = self._gate.masks(texts)
+        secrets = self._secrets if only is None or SECRET in only else None
+        rules = None if secrets is None else secrets.masks(texts)
         if only is not None:
             wanted = self._bits(only)
             masks = [mask & wanted for mask in masks]
         with self._context.memory():
             try:
-                return [self._found(text, mask) if mask else [] for text, mask in zip(texts, masks, strict=True)]
+                found = [self._found(text, mask) if mask else [] for text, mask in zip(texts, masks, strict=True)]
+                if secrets is None or rules is None:
+                    return found
+                return [_joined(spans, secrets.spans(text, mask)) if mask else spans for text, spans, mask in zip(texts, found, rules, strict=True)]
             except TimeoutError:
                 failure = f"a pattern took longer than {self.spec.regex_timeout_s} s"
             except ValueError:
@@ -147,6 +161,15 @@ class Recogniser:
                 (part, tuple(held), tuple(lookup for lookup in held if not lookup.weak)) for part, held in lookups.items()
             )
         return plan
+
+
+def _joined(spans: list[Span], secrets: list[Span]) -> list[Span]:
+    """Both, sorted; of secrets within one another the better ones, of equal ones the first."""
+    named: dict[Finding, str] = {}
+    for span in (*spans, *secrets):
+        if span.entity == SECRET:
+            named.setdefault((span.start, span.end, span.score), span.recogniser)
+    return sorted([*(span for span in spans if span.entity != SECRET), *(Span(SECRET, *finding, named[finding]) for finding in dedupe(named))])
 
 
 def readable(texts: Sequence[str]) -> list[str]:

@@ -108,6 +108,7 @@ class RecogniserSpec:
         entities: Entities acted on; None means all. Others are never reported.
         score_threshold: Findings below it are dropped, after context words were counted.
         locales: Countries whose own recognisers of Presidio run too.
+        secret_rules: Whether the rules of ``operators.pii.secret_scan`` are looked for too; what they find is a ``SECRET``.
         regex_timeout_s: Seconds one expression may take on one text; then the text fails to be masked, it is never skipped.
     """
 
@@ -116,6 +117,7 @@ class RecogniserSpec:
     score_threshold: float = 0.4
     regex_timeout_s: float = 5.0
     locales: tuple[str, ...] = ()
+    secret_rules: bool = False
 
     def __post_init__(self) -> None:
         """Holds the values to their ranges.

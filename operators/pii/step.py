@@ -69,6 +69,7 @@ def mask_spec(policy: Policy, hash_key: bytes, ring: KeyRing = NO_KEYS) -> MaskS
             locales=pii.locales,
             entities=frozenset(entity for entity, handling in pii.entities if handling is not Handling.KEEP),
             score_threshold=pii.score_threshold,
+            secret_rules=True,
         ),
         keys={key.name: key.entity for key in pii.key_names},
         id_entities=frozenset(pii.identifier_entities),
