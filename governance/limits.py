@@ -144,12 +144,14 @@ class LimitsPolicy:
         quotas: Limits that act on the future.
         throttle_ms: How long a throttle holds at least that a decision caused.
         pause_ms: How long a pause holds at least that a decision caused.
+        review_ms: How long a held event can be approved, from its event time.
     """
 
     agents: tuple[Budget | Concurrency | Depth, ...] = ()
     quotas: tuple[Quota, ...] = ()
     throttle_ms: int = 60_000
     pause_ms: int = 600_000
+    review_ms: int = 604_800_000
 
     @property
     def budgets(self) -> tuple[Budget, ...]:

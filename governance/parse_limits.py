@@ -17,6 +17,8 @@ from governance.verdict import Action, Enforcement, Severity, Verdict
 _ID: Final = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 #: A day; longer windows would hold state for as long.
 _WINDOW_S_MAX: Final = 86_400
+#: Content that waits for a person is kept as long.
+_REVIEW_S_MAX: Final = 90 * 86_400
 _TOTAL_MAX: Final = 1 << 53
 _COUNT_MAX: Final = 1_000_000
 _DEPTH_MAX: Final = 10_000
@@ -40,13 +42,15 @@ def limits_policy(reader: NodeReader, node: yaml.Node | None, taken: frozenset[s
     """
     values = reader.mapping(node, "limits", (), ("agents", "quotas", "hold"))
     section = _Section(reader, set(taken))
-    hold = reader.mapping(values.get("hold"), "limits.hold", (), ("throttle_s", "pause_s"))
+    hold = reader.mapping(values.get("hold"), "limits.hold", (), ("throttle_s", "pause_s", "review_s"))
     throttle_s, pause_s = (reader.integer(*pick(hold, key, "limits.hold"), 1, _WINDOW_S_MAX) for key in ("throttle_s", "pause_s"))
+    review_s = reader.integer(*pick(hold, "review_s", "limits.hold"), 1, _REVIEW_S_MAX)
     return LimitsPolicy(
         agents=reader.sequence(values.get("agents"), "limits.agents", section.limit),
         quotas=reader.sequence(values.get("quotas"), "limits.quotas", section.quota),
         throttle_ms=NO_LIMITS.throttle_ms if throttle_s is None else throttle_s * 1000,
         pause_ms=NO_LIMITS.pause_ms if pause_s is None else pause_s * 1000,
+        review_ms=NO_LIMITS.review_ms if review_s is None else review_s * 1000,
     )
 
 

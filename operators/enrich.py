@@ -15,8 +15,8 @@ from schemas.events import CONTENT, DECIDED, EVENT, INSPECTED, INTERNAL, MASKED,
 from schemas.limits import OUTPUT_BYTES_MAX
 from schemas.vault import VAULT_ROW, VAULT_TOKENS
 
-#: Fields of ``enriched_event.avsc``: an event without what only the pipe needs.
-ENRICHED_COLUMNS: Final = (
+#: An event without what only the pipe needs.
+EVENT_COLUMNS: Final = (
     "event_uid",
     *(name for name in EVENT if name not in ("event_uid", "content_digest")),
     *(name for name in MASKED if name not in INTERNAL),
@@ -27,11 +27,16 @@ ENRICHED_COLUMNS: Final = (
     "late",
 )
 
+#: Fields of ``enriched_event.avsc``.
+ENRICHED_COLUMNS: Final = (*EVENT_COLUMNS, "released_from")
+
 
 #: Ids, names, numbers and headers of a message: bounded by the limit on identifiers.
 _OTHER_BYTES: Final = 64 * 1024
 #: Masking makes of six characters (``a@b.co``) a placeholder of fifteen and an entry of up to a hundred in the list of what was masked.
 _GROWTH_MAX: Final = 20
+#: Filled by a release alone (``streams/reviews.py``).
+_NOT_RELEASED: Final = pl.lit(None, dtype=pl.String).alias("released_from")
 _ACTION: Final = pl.col("action")
 _TOUCHING: Final = [*REMOVING, *REDACTING]
 _APPLIED: Final = [
@@ -89,7 +94,7 @@ class Enrich:
 
 
 def _outputs(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    enriched = {"enriched_events": rows.select(ENRICHED_COLUMNS)}
+    enriched = {"enriched_events": rows.select(*EVENT_COLUMNS, _NOT_RELEASED)}
     held = rows.select("sealed", "event_time").drop_nulls("sealed")
     if held.is_empty():
         return enriched

@@ -25,6 +25,7 @@ from operators.guardrails.concurrency import LimitConcurrency
 from operators.guardrails.control import Control
 from operators.guardrails.decide import Decide
 from operators.guardrails.depth import LimitDepth
+from operators.guardrails.hold import Hold
 from operators.guardrails.inspect import Inspect
 from operators.guardrails.limit import Limit
 from operators.guardrails.quota import LimitQuota
@@ -156,6 +157,7 @@ OPERATORS: Final = (
         horizon_ms=30,
     ),
     Operator("audit", "Writes down every verdict that is not a plain allow.", _DECIDED, Audit),
+    Operator("hold", "Opens a review for each event that waits for a person.", _DECIDED, lambda: Hold(SMALL)),
     Operator("enrich", "Applies the action and puts every event out.", _DECIDED, Enrich),
     Operator(
         "limit_quota",

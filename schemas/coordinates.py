@@ -52,6 +52,16 @@ def breach_uid(quota_id: str, scope: str, key: str, window_ms: int, window_start
     return _digest("breach", quota_id, scope, key, str(window_ms), str(window_start))
 
 
+def review_uid(event_uid: str) -> str:
+    """Gives the id of the review of a held event: 32 hex digits over the event."""
+    return _digest("review", event_uid)
+
+
+def release_uid(event_uid: str) -> str:
+    """Gives the id of a held event as it goes out once it is approved: 32 hex digits over the event."""
+    return _digest("release", event_uid)
+
+
 def control_uid(cause: str, command: str) -> str:
     """Gives the id of a command to agents: 32 hex digits over the id of what caused it and the command."""
     return _digest("control", cause, command)

@@ -76,6 +76,7 @@ OUTPUTS: Final = {
         OutputTopic("agent_metrics", "metric_window", "agent_id", ("window_uid", "revision"), "window_start", "revision"),
         OutputTopic("guardrail_decisions", "guardrail_decision", "agent_id", ("event_uid",), "event_time"),
         OutputTopic("alerts", "alert", "agent_id", ("alert_uid",), "event_time"),
+        OutputTopic("reviews", "review", "agent_id", ("review_uid", "revision"), "event_time", "revision"),
         OutputTopic("agent_control", "control_command", "target", ("control_uid",), "issued_at"),
         OutputTopic("audit_log", "audit_record", "agent_id", ("audit_uid",), "event_time", chained=True),
         OutputTopic("dead_letters", "dead_letter", "record_uid", ("record_uid",), "kafka_time"),

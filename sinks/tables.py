@@ -143,7 +143,7 @@ def _joined(names: tuple[str, ...]) -> sql.Composed:
 
 
 #: Topics that go to PostgreSQL. Events themselves do not: they stay in Kafka.
-STORED: Final = ("agent_metrics", "guardrail_decisions", "alerts", "agent_control", "audit_log", "dead_letters")
+STORED: Final = ("agent_metrics", "guardrail_decisions", "alerts", "agent_control", "reviews", "audit_log", "dead_letters")
 
 
 def stored_tables() -> dict[str, Table]:

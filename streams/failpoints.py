@@ -21,6 +21,8 @@ NAMES: Final = (
     "after_commit",  # outputs are durable, the snapshot is not taken
     "before_snapshot",  # all sinks are flushed, the snapshot is not written
     "after_pack",  # the state pack is on disk, the engine's snapshot is not
+    "after_approval",  # a review is closed, its event is not released
+    "after_release",  # its event is released, the outbox does not know
     "during_recovery",  # a lane has read back part of its output
 )
 

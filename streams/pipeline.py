@@ -16,6 +16,7 @@ from operators.guardrails.concurrency import LimitConcurrency
 from operators.guardrails.control import Control
 from operators.guardrails.decide import Decide
 from operators.guardrails.depth import LimitDepth
+from operators.guardrails.hold import Hold
 from operators.guardrails.inspect import Inspect
 from operators.guardrails.limit import Limit
 from operators.guardrails.quota import LimitQuota, Spread
@@ -34,7 +35,7 @@ from streams.tagging import Tag
 from streams.topology import Shared, Topology
 
 #: Steps on a lane that are made from the policy: where it can change while the pipeline runs, each row is judged by the version stamped on it.
-POLICY_STEPS: Final = ("limit", "limit_concurrency", "limit_depth", "decide", "control", "limit_quota")
+POLICY_STEPS: Final = ("limit", "limit_concurrency", "limit_depth", "decide", "control", "hold", "limit_quota")
 
 
 def build_topology(
@@ -67,6 +68,7 @@ def build_topology(
         Control(policy),
         Measure(window_ms=pipeline.window_s * 1000, lateness_ms=pipeline.lateness_s * 1000),
         Audit(),
+        Hold(policy),
         Enrich(),
     )
     return Topology(

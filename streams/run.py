@@ -6,7 +6,7 @@ the begin record is written. From then on any crash is resumed from what is on d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
@@ -21,6 +21,7 @@ from schemas.registry import SchemaRegistry
 from schemas.topics import OUTPUTS
 from sinks.contract import Sink
 from sinks.kafka import KafkaSink
+from sinks.kafka_chain import OnHead
 from sinks.timescale import TimescaleSink
 from streams.anchors import Anchors, anchored
 from streams.audit_persons import PersonKeys, seal
@@ -209,24 +210,36 @@ def sinks_of(
         persons: Keys under which the audit log names persons; None names none.
     """
     assert (config.qdrant is None) == (vectors is None), "the caller makes the sink of vectors where one is configured"
-    kafka = config.require_kafka()
-    encoders = {topic.name: partial(_encode, topic.schema, registry.id_of(topic.schema)) for topic in OUTPUTS.values()}
-    sinks: list[Sink] = [
-        KafkaSink(
-            pipeline=config.pipeline.name,
-            client=with_log(kafka.client_settings()),
-            partitions=dict.fromkeys(OUTPUTS, kafka.output_partitions),
-            encode=lambda topic, frame: encoders[topic](frame),
-            prefix=kafka.topic_prefix,
-            probe=failpoints.hit,
-            on_head=(lambda _topic, _partition, _link: None) if anchors is None else anchors.took,
-        )
-    ]
+    told = (lambda _topic, _partition, _link: None) if anchors is None else anchors.took
+    sinks: list[Sink] = [kafka_sink(config, registry, failpoints, name=config.pipeline.name, topics=OUTPUTS, on_head=told)]
     if config.timescale is not None:
         sinks.append(TimescaleSink(config.timescale.dsn.get_secret_value()))
     if vectors is not None:
         sinks.append(vectors)
     return tuple(seal(sink, persons) for sink in sinks)
+
+
+def kafka_sink(
+    config: Config,
+    registry: SchemaRegistry,
+    failpoints: Failpoints,
+    *,
+    name: str,
+    topics: Iterable[str],
+    on_head: OnHead = lambda _topic, _partition, _link: None,
+) -> KafkaSink:
+    """Gives the sink to some output topics, whose transactional ids begin with a name."""
+    kafka = config.require_kafka()
+    encoders = {topic: partial(_encode, OUTPUTS[topic].schema, registry.id_of(OUTPUTS[topic].schema)) for topic in topics}
+    return KafkaSink(
+        pipeline=name,
+        client=with_log(kafka.client_settings()),
+        partitions=dict.fromkeys(encoders, kafka.output_partitions),
+        encode=lambda topic, frame: encoders[topic](frame),
+        prefix=kafka.topic_prefix,
+        probe=failpoints.hit,
+        on_head=on_head,
+    )
 
 
 def _encode(schema: str, schema_id: int, frame: pl.DataFrame) -> list[bytes]:

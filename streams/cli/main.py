@@ -24,6 +24,7 @@ from streams.cli.lint import lint
 from streams.cli.migrate import migrate
 from streams.cli.models import models_app
 from streams.cli.produce import produce
+from streams.cli.review import review_app
 from streams.cli.run import run
 from streams.cli.say import complain
 from streams.cli.score import score
@@ -54,6 +55,7 @@ app.command("lint")(lint)
 app.command("test")(try_cases)
 app.add_typer(audit_app)
 app.command("erase")(erase)
+app.add_typer(review_app)
 app.command("graph")(graph)
 app.command("doctor")(doctor)
 

@@ -13,7 +13,7 @@ import pytest
 from schemas import avro as shipped
 from schemas.compatibility import full_transitive
 from schemas.errors import record_error_codes
-from schemas.events import COORDINATES, DEAD, DECIDED, EVENT, IDENTIFIERS, INSPECTED
+from schemas.events import COORDINATES, DEAD, DECIDED, EVENT, IDENTIFIERS, INSPECTED, INTERNAL
 from schemas.frames import DataClass, column_type, data_class, enum_symbols, fields, frame_schema, output_schema, required_columns
 from schemas.registry import shipped_versions, subject_of
 from schemas.topics import CONTROLS, INPUTS, OUTPUTS
@@ -64,7 +64,7 @@ def test_a_dead_letter_has_the_columns_of_the_dead_frame_and_its_id() -> None:
 def test_an_enriched_event_has_every_event_column_but_the_digest() -> None:
     enriched = output_schema("enriched_events")
     for name, dtype in (EVENT | COORDINATES | INSPECTED | DECIDED).items():
-        assert name == "content_digest" or enriched[name] == dtype, name
+        assert name in ("content_digest", *INTERNAL) or enriched[name] == dtype, name
     assert "content_digest" not in enriched
 
 
