@@ -26,6 +26,8 @@ ORDER: Final = (
     "end_to_end_memory",
     "peers",
     "stages",
+    "mask",
+    "secrets",
     "models",
     "triton_cost",
     "triton_stalls",
