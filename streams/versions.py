@@ -43,6 +43,14 @@ class Built:
     close: Callable[[], None] = lambda: None
 
 
+@dataclass(frozen=True, slots=True)
+class _Behind:
+    """What a policy made behind the exchange: steps by name, and the second exchange."""
+
+    steps: Mapping[str, Step]
+    shared: Shared | None
+
+
 @dataclass(slots=True)
 class _History:
     """Which policy judges which offsets.
@@ -96,7 +104,7 @@ class PolicyVersions:
         self._lock = threading.Lock()
         self._files: dict[str, PolicyFile] = {}
         self._fronts: dict[str, Built] = {}
-        self._keyed: dict[str, Mapping[str, Step]] = {}
+        self._judges: dict[str, _Behind] = {}
         self._idle = Counter[str]()
         self._on_built: Callable[[Topology], None] = lambda _topology: None
         self._keep: Callable[[str, str], None] = lambda _digest, _text: None
@@ -118,25 +126,21 @@ class PolicyVersions:
     def topology(self) -> Topology:
         """The pipeline in which each row is judged by its own policy."""
         keyed = tuple(self._versioned(step) for step in self._template.keyed)
-        return replace(self._template, front=(self,), keyed=keyed, shared=self._shared())
-
-    def _shared(self) -> Shared | None:
-        """Gives the second exchange with rows that carry the digest of their policy too."""
         shared = self._template.shared
-        if shared is None:
-            return None
-        steps = [self._versioned(step) for step in shared.steps]
-        keyed = tuple(step for step in steps if isinstance(step, KeyedStep))
-        return replace(shared, spread=self._spread, schema=pl.Schema({**shared.schema, STAMP: pl.String()}), steps=keyed)
+        if shared is not None:
+            steps = tuple(_keyed(self._versioned(step)) for step in shared.steps)
+            shared = replace(shared, spread=self._spread, schema=pl.Schema({**shared.schema, STAMP: pl.String()}), steps=steps)
+        return replace(self._template, front=(self,), keyed=keyed, shared=shared)
 
-    def _spread(self, batch: pl.DataFrame) -> pl.DataFrame | None:
-        parts = []
-        for digest, rows in runs(batch):
-            shared = self.built(digest or self._wanted).topology.shared
-            spread = None if shared is None else shared.spread(rows)
+    def _spread(self, rows: pl.DataFrame) -> pl.DataFrame | None:
+        """Gives the rows of the second exchange, each with the stamp of the event that it comes from."""
+        found = []
+        for digest, run in runs(rows):
+            shared = self._behind(digest).shared
+            spread = None if shared is None else shared.spread(run)
             if spread is not None:
-                parts.append(spread.with_columns(pl.lit(digest, dtype=pl.String).alias(STAMP)))
-        return pl.concat(parts) if parts else None
+                found.append(spread.with_columns(pl.lit(self._wanted if digest is None else digest).alias(STAMP)))
+        return pl.concat(found) if found else None
 
     def _versioned(self, step: Step) -> Step:
         return by_policy(step, lambda digest: self._step(step.name, digest)) if step.name in self._policy_steps else step
@@ -196,19 +200,23 @@ class PolicyVersions:
         self._on_built(made.topology)
         with self._lock:
             kept = self._fronts.setdefault(digest, made)
-            self._keyed[digest] = {step.name: step for step in (*kept.topology.keyed, *kept.topology.shared_steps)}
+            self._judges[digest] = _Behind({step.name: step for step in (*kept.topology.keyed, *kept.topology.shared_steps)}, kept.topology.shared)
         if kept is not made:
             made.close()
         return kept
 
     def _step(self, name: str, digest: str | None) -> Step:
+        return self._behind(digest).steps[name]
+
+    def _behind(self, digest: str | None) -> _Behind:
+        """Gives what judges behind the exchange: kept, for it is small, and rows may be on their way there."""
         chosen = self._wanted if digest is None else digest
         with self._lock:
-            steps = self._keyed.get(chosen)
-        if steps is None:
+            behind = self._judges.get(chosen)
+        if behind is None:
             self.built(chosen)
-            steps = self._keyed[chosen]
-        return steps[name]
+            behind = self._judges[chosen]
+        return behind
 
     def __call__(self, batch: pl.DataFrame) -> Outcome:
         """Maps one batch of RAW through the front steps, each row by its own policy; adds its digest. One thread at a time."""
@@ -290,3 +298,8 @@ class PolicyVersions:
         """Ends what was built; may be called twice."""
         for built in self._fronts.values():
             built.close()
+
+
+def _keyed(step: Step) -> KeyedStep:
+    assert isinstance(step, KeyedStep), f"step {step.name} behind the second exchange has no state"
+    return step

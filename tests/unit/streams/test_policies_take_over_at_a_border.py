@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import StringIO
@@ -18,12 +19,12 @@ from schemas.events import RAW
 from streams.by_policy import STAMP, KeyedByPolicy, by_policy, runs
 from streams.config import Config
 from streams.log import configure_logging
-from streams.pipeline import build_topology
+from streams.pipeline import POLICY_STEPS, build_topology
 from streams.policy_file import PolicyFile, load_policy
 from streams.policy_marks import PolicyMark, PolicyMarks
 from streams.policy_watch import PolicyWatch
 from streams.telemetry import Telemetry
-from streams.topology import Topology
+from streams.topology import Shared, Topology
 from streams.versions import Built, PolicyVersions
 
 TEXT = "id: {}"
@@ -193,6 +194,37 @@ def test_a_keyed_step_judges_each_row_by_its_stamp_over_one_state() -> None:
     assert (step.name, step.order, step.state_spec) == ("counting", Order.LOG_ORDERED, Counting.state_spec)
 
 
+def test_every_step_that_a_policy_makes_is_among_those_that_judge_by_the_stamp() -> None:
+    """A step that holds something of the policy, and is shared by all versions, would judge by the first of them."""
+
+    def holding(step: object) -> bool:
+        return "Policy" in str(inspect.signature(type(step).__init__))
+
+    topology = build_topology(Config(), default_policy(), bytes(32), None)
+    steps = [*topology.keyed, *topology.shared_steps]
+    assert {step.name for step in steps if holding(step)} == set(POLICY_STEPS)
+
+
+def test_the_second_exchange_carries_the_stamp() -> None:
+    def build(under: Policy) -> Built:
+        plain = Builds()(under).topology
+        spread = Shared(
+            lambda rows: rows.select("offset").with_columns(by=pl.lit(under.version)), "by", pl.Schema({"offset": pl.Int64()}), (Counting("s"),)
+        )
+        return Built(replace(plain, keyed=(), shared=spread))
+
+    versions = PolicyVersions(policy("1"), build, ("counting",), Telemetry())
+    versions.want(policy("2"))
+    shared = versions.topology.shared
+    assert shared is not None
+    rows = pl.DataFrame({"offset": [1, 2, 3], STAMP: [digest("1"), digest("2"), digest("2")]})
+    found = shared.spread(rows)
+    assert found is not None
+    assert list(found.select("by", STAMP).iter_rows()) == [("1", digest("1")), ("2", digest("2")), ("2", digest("2"))]
+    assert shared.schema.names() == ["offset", STAMP]
+    assert isinstance(shared.steps[0], KeyedByPolicy)
+
+
 @pytest.mark.parametrize("stamps", [[], ["a"], ["a", "a"], ["a", "b"], ["a", "b", "b", "a"], ["a", "b", "a", "b"]])
 def test_runs_are_whole_and_in_order(stamps: list[str]) -> None:
     batch = pl.DataFrame({STAMP: pl.Series(stamps, dtype=pl.String)})
@@ -205,7 +237,7 @@ def test_the_real_pipeline_decides_by_the_stamp() -> None:
     def build(under: Policy) -> Built:
         return Built(build_topology(Config(), under, bytes(32), None))
 
-    versions = PolicyVersions(policy("1"), build, ("decide",), Telemetry())
+    versions = PolicyVersions(policy("1"), build, POLICY_STEPS, Telemetry())
     topology = versions.topology
     assert [step.name for step in topology.keyed] == [step.name for step in build(default_policy()).topology.keyed]
     value = b'{"event_id":"e","event_type":"t","timestamp":1767225600000,"agent_id":"a"}'
