@@ -24,6 +24,7 @@ from streams.cli.lint import lint
 from streams.cli.migrate import migrate
 from streams.cli.models import models_app
 from streams.cli.produce import produce
+from streams.cli.replay import replay
 from streams.cli.review import review_app
 from streams.cli.run import run
 from streams.cli.say import complain
@@ -53,6 +54,7 @@ app.command("score")(score)
 app.add_typer(models_app)
 app.command("lint")(lint)
 app.command("test")(try_cases)
+app.command("replay")(replay)
 app.add_typer(audit_app)
 app.command("erase")(erase)
 app.add_typer(review_app)

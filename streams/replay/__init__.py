@@ -1,0 +1,1 @@
+"""Replays: history judged again under another policy, without touching what runs."""
