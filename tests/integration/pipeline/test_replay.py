@@ -70,7 +70,7 @@ def test_a_range_is_judged_again_with_recorded_scores_and_nothing_is_touched(kaf
     for against in ((), ("--against", "recorded")):
         found = replayed(deployment, strict, "--from", "1970-01-01T00:00:00Z", *against)
         gained = {rule["rule"]: rule["gained"] for rule in found["rules"]}
-        hit = Counter(event["injection_ppm"] >= 1 and "scores.injection" not in event["hits"] for event in scored)[True]
+        hit = Counter(event["injection_ppm"] >= 1 and "scores.injection" not in (event["hits"] or ()) for event in scored)[True]
         assert gained == {"scores.injection": hit}, against
 
     half = deployment.epoch_ms + records[200].due_ms
