@@ -107,7 +107,7 @@ EVENT: Final = pl.Schema(
 
 #: Added by ``mask``: what was masked and which raw-value rules hit. Lists are null where nothing was found.
 MASKED: Final[dict[str, pl.DataType]] = {
-    # JSON text: [[entity, column, path, score], ...] with masked paths; null where nothing was masked
+    # JSON text: [[entity, column, path, score, recogniser], ...] with masked paths; null where nothing was masked
     "masked": pl.String(),
     "masked_count": pl.Int64(),
     # What tokens stand for, sealed, for the vault alone; null where there are none

@@ -75,6 +75,7 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
     Metric("dead_letters_total", Kind.COUNTER, "Records that could not go on.", ("code",)),
     Metric("filtered_total", Kind.COUNTER, "Records left out on purpose.", ("code",)),
     Metric("masked_entities_total", Kind.COUNTER, "Pieces of personal data masked, by entity.", ("entity",)),
+    Metric("masked_recognisers_total", Kind.COUNTER, "Pieces of personal data masked, by the recogniser that found them.", ("recogniser",)),
     Metric("verdicts_total", Kind.COUNTER, "Decisions, by verdict.", ("verdict",)),
     Metric("actions_total", Kind.COUNTER, "Decisions, by the action taken.", ("action",)),
     Metric("rule_hits_total", Kind.COUNTER, "Hits of guardrail rules.", ("rule",)),
@@ -97,6 +98,7 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
 #: Which metric a step's fact is counted in: fact name -> metric name; the fact's label becomes the metric's one label.
 FACTS: Final[Mapping[str, str]] = {
     "masked_entities": "masked_entities_total",
+    "masked_recognisers": "masked_recognisers_total",
     "verdicts": "verdicts_total",
     "actions": "actions_total",
     "rule_hits": "rule_hits_total",
@@ -121,6 +123,7 @@ _OPEN: Final[Mapping[str, tuple[re.Pattern[str], int]]] = {
     "sink": (_WORD, 16),
     "code": (_WORD, 48),
     "entity": (_WORD, 96),
+    "recogniser": (_WORD, 128),
     "action": (_WORD, 16),
     "rule": (_WORD, 256),
     "kind": (_WORD, 16),

@@ -45,6 +45,8 @@ class KeyPairs:
 
     def _add(self, found: list[Span], text: str, key: str, place: tuple[int, int]) -> None:
         entity = self._keys.entity(key)
-        value = text[place[0] : place[1]].lower()
-        if entity is not None and value not in _NO_VALUES and value != key.lower():
-            found.append(Span(entity, *place, SCORE, RECOGNISER))
+        if entity is None:
+            return
+        value = text[place[0] : place[1]].rstrip(")]}:.")
+        if value and value.lower() not in _NO_VALUES and value.lower() != key.lower():
+            found.append(Span(entity, place[0], place[0] + len(value), SCORE, RECOGNISER))

@@ -25,6 +25,9 @@ NO_NAMES: Final[Names] = ()
 #: The column's text for an event that was looked at and holds no name.
 NONE_FOUND: Final = "[]"
 
+#: Says of a finding that the model found it.
+RECOGNISER: Final = "pii_tagger"
+
 _Place = tuple[int, int, int, int, int, int]
 _DECODE: Final = msgspec.json.Decoder(list[_Place]).decode
 _ENCODE: Final = msgspec.json.Encoder().encode
@@ -58,7 +61,7 @@ def decoded(text: str) -> dict[str, Names]:
     names: dict[str, list[tuple[int, Span]]] = {}
     try:
         for column, leaf, start, end, entity, ppm in _DECODE(text):
-            names.setdefault(CONTENT[column], []).append((leaf, Span(NAME_ENTITIES[entity], start, end, ppm / PPM)))
+            names.setdefault(CONTENT[column], []).append((leaf, Span(NAME_ENTITIES[entity], start, end, ppm / PPM, RECOGNISER)))
     except (msgspec.MsgspecError, IndexError) as error:
         failure = type(error).__name__
     if failure is not None:

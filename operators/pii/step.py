@@ -16,7 +16,7 @@ import polars as pl
 
 from governance.data_classes import Handling
 from governance.key_ring import NO_KEYS, Key, KeyRing, KeyUse
-from governance.pii import NAME_ENTITIES
+from governance.pii import NAME_ENTITIES, PERSON_ID
 from governance.policy import Policy
 from operators.contract import NO_DEAD, Outcome, dead_rows
 from operators.guardrails.documents import DocumentRules
@@ -25,6 +25,7 @@ from operators.guardrails.rules import RawRules
 from operators.multipattern import CompiledStore
 from operators.pii.allow import AllowList
 from operators.pii.content_hash import ContentHash
+from operators.pii.event_values import EventValues
 from operators.pii.hashes import UserHash, hash_kid
 from operators.pii.leaves import LeafReader
 from operators.pii.mask import MaskedTexts, MaskSpec, TextMasker, leaf_reader
@@ -37,6 +38,10 @@ from schemas.coordinates import event_uid
 from schemas.errors import MaskingFailed, RecordError
 from schemas.events import CONTENT, IDENTIFIERS, MASKED, NAMED, NAMES, SCORED
 
+#: Findings of one text that are listed, and findings of an event after which no further text's are; all are counted.
+_LISTED_COUNT_MAX: Final = 256
+#: The last entry of a list that does not hold them all.
+_TRUNCATED: Final = '["TRUNCATED","","",0,""]'
 _ENCODE: Final = msgspec.json.Encoder().encode
 
 
@@ -73,7 +78,11 @@ def mask_spec(policy: Policy, hash_key: bytes, ring: KeyRing = NO_KEYS) -> MaskS
         ),
         keys={key.name: key.entity for key in pii.key_names},
         id_entities=frozenset(pii.identifier_entities),
-        names=frozenset(entity for entity in NAME_ENTITIES if pii.handling_of(entity) is not Handling.KEEP),
+        names=frozenset(
+            entity
+            for entity in (*NAME_ENTITIES, PERSON_ID, *(split.entity for split in pii.split_values))
+            if pii.handling_of(entity) is not Handling.KEEP
+        ),
     )
 
 
@@ -106,6 +115,7 @@ class Mask:
         self._documents = DocumentRules(policy)
         self._content = ContentHash(hash_key)
         self._user_id = policy.pii.user_id
+        self._values = EventValues(policy.pii, examined_leaves(policy))
         self._user_hash = UserHash(hash_key, hash_kid(ring, hash_key))
 
     def __call__(self, batch: pl.DataFrame) -> Outcome:
@@ -117,6 +127,9 @@ class Mask:
         places = [(column, row) for column, rows in zip(CONTENT, held, strict=True) for row in rows.to_list()]
         names, failures = _found_names(batch)
         of_documents = self._documents(batch)
+        for row, of_row in self._values.found(batch).items():
+            told = names.setdefault(row, {})
+            told |= {column: (*told.get(column, NO_NAMES), *spans) for column, spans in of_row.items()}
         hashes = self._content.column(batch)
         masked = self._masker.mask_json(texts, [names.get(row, {}).get(column, NO_NAMES) for column, row in places] if names else None)
         failures |= {places[at][1]: error for at, error in masked.failures.items()}
@@ -140,6 +153,8 @@ class Mask:
             if of_text:
                 counts.update(of_text)
         facts = {("masked_entities", entity): count for entity, count in sorted(counts.items())}
+        recognisers = Counter(hit.recogniser for hits in masked.hits for hit in hits)
+        facts |= {("masked_recognisers", name): count for name, count in sorted(recognisers.items())}
         return Outcome(batch.with_columns(pl.Series("event_uid", uids, dtype=pl.String)), dead=rejected, facts=facts)
 
     def _with_masked_ids(self, batch: pl.DataFrame, failures: dict[int, RecordError]) -> pl.DataFrame:
@@ -218,15 +233,22 @@ def _found(masked: MaskedTexts, texts: list[tuple[str, int]], height: int) -> li
     written: dict[tuple[str, int], str] = {}
     places: dict[int, list[str]] = {}
     counts = [0] * height
+    cut: dict[int, None] = {}
     for at, hits in enumerate(masked.hits):
         if hits:
             column, row = texts[at]
             text = written.get((column, id(hits)))
             if text is None:
-                text = _ENCODE([(hit.entity, column, hit.path, round(hit.score, 4)) for hit in hits]).decode()[1:-1]
+                listed = [(hit.entity, column, hit.path, round(hit.score, 4), hit.recogniser) for hit in hits[:_LISTED_COUNT_MAX]]
+                text = _ENCODE(listed).decode()[1:-1]
                 written[column, id(hits)] = text
-            places.setdefault(row, []).append(text)
+            if counts[row] < _LISTED_COUNT_MAX:
+                places.setdefault(row, []).append(text)
             counts[row] += len(hits)
+            if counts[row] > _LISTED_COUNT_MAX:
+                cut[row] = None
+    for row in cut:
+        places[row].append(_TRUNCATED)
     lists = [f"[{','.join(places[row])}]" if row in places else None for row in range(height)]
     return [
         pl.Series("masked", lists, dtype=pl.String),

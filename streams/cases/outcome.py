@@ -48,7 +48,7 @@ def outcome_of(place: tuple[str, int, int], records: Mapping[str, Sequence[Recor
     outcome["alerts"] = [one for one in records.get("alerts", ()) if uid is not None and one["event_uid"] == uid]
     if enriched:
         outcome["hits"] = sorted(outcome.get("hits") or [])
-        outcome["masked"] = [dict(zip(("entity", "column", "path", "score"), one, strict=True)) for one in outcome["masked"] or ()]
+        outcome["masked"] = [dict(zip(("entity", "column", "path", "score", "recogniser"), one, strict=True)) for one in outcome["masked"] or ()]
     return outcome
 
 

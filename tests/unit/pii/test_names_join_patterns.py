@@ -10,7 +10,7 @@ import pytest
 
 from governance.parse import default_policy
 from operators.contract import Outcome
-from operators.pii.names import Names, decoded, encoded
+from operators.pii.names import RECOGNISER, Names, decoded, encoded
 from operators.pii.spans import Span
 from operators.pii.step import Mask, examined_leaves
 from schemas.errors import MaskingFailed
@@ -65,7 +65,14 @@ def test_names_patterns_and_keys_are_masked_together(mask: Mask) -> None:
     assert masked["first_name"] == "<PERSON>"
     assert json.loads(masked["inner"]) == {"<PERSON>": ["<PERSON>"]}
     assert "Mia" not in str(outcome.batch.to_dicts())
-    assert outcome.facts == {("masked_entities", "EMAIL_ADDRESS"): 1, ("masked_entities", "LOCATION"): 1, ("masked_entities", "PERSON"): 4}
+    assert outcome.facts == {
+        ("masked_entities", "EMAIL_ADDRESS"): 1,
+        ("masked_entities", "LOCATION"): 1,
+        ("masked_entities", "PERSON"): 4,
+        ("masked_recognisers", "EmailRecognizer"): 1,
+        ("masked_recognisers", "KeyNames"): 1,
+        ("masked_recognisers", "pii_tagger"): 4,
+    }
     assert outcome.batch["masked_count"].to_list() == [6]
 
 
@@ -126,8 +133,8 @@ def test_names_that_cannot_be_those_of_the_text_reject_the_record(mask: Mask, na
 
 
 def test_the_column_reads_what_it_writes() -> None:
-    last = (3, Span("ORGANIZATION", 4, 9, 0.25))
-    names: dict[str, Names] = {"input": ((0, Span("PERSON", 1, 3, 0.5)),), "error": ((2, Span("LOCATION", 0, 1, 1.0)), last)}
+    last = (3, Span("ORGANIZATION", 4, 9, 0.25, RECOGNISER))
+    names: dict[str, Names] = {"input": ((0, Span("PERSON", 1, 3, 0.5, RECOGNISER)),), "error": ((2, Span("LOCATION", 0, 1, 1.0, RECOGNISER)), last)}
     assert decoded(encoded(names)) == names
     assert encoded({}) == "[]"
     with pytest.raises(MaskingFailed):
