@@ -25,6 +25,7 @@ ORDER: Final = (
     "end_to_end_costs",
     "end_to_end_memory",
     "peers",
+    "masking_quality",
     "stages",
     "mask",
     "secrets",
