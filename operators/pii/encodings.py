@@ -213,6 +213,8 @@ class EncodedTexts:
 
     def _kinds(self, text: str) -> tuple[int, ...]:
         """The kinds of escapes that the text may hold."""
+        if len(text) < BASE64_CHARS_MIN and "%" not in text and "&" not in text and "\\" not in text:
+            return ()  # most keys and short values: a scan would cost more than all the rest of them
         hits: list[int] = []
 
         def on_match(index: int, start: int, end: int, flags: int, context: Any) -> None:
