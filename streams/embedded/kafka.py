@@ -11,7 +11,6 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
@@ -19,8 +18,8 @@ from confluent_kafka.cimpl import NewTopic
 
 from schemas.errors import ConfigError
 from streams.embedded.child import ChildProcess
-from streams.embedded.directory import PartDirectory
 from streams.embedded.jars import jars_present, missing_java, missing_maven, resolve_jars
+from streams.embedded.part import EmbeddedPart
 from streams.embedded.ports import LOOPBACK, accepts, free_ports
 
 DEFAULT_CACHE = Path(".headrace")
@@ -84,7 +83,7 @@ def missing_for_kafka(cache: Path = DEFAULT_CACHE) -> tuple[str, ...]:
     return missing_java() + maven
 
 
-class KafkaBroker:
+class KafkaBroker(EmbeddedPart):
     """A Kafka broker as a child process; a context manager.
 
     Args:
@@ -111,38 +110,17 @@ class KafkaBroker:
         settings: Mapping[str, str] | None = None,
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self._kept = PartDirectory("kafka", directory)
+        super().__init__("kafka", directory)
         self._cache = cache
         self._heap_mib = heap_mib
         self._settings = {**SINGLE_NODE, **(settings or {})}
         self._tell = tell
         self._port, self._controller_port = free_ports(2)
-        self._child: ChildProcess | None = None
-        self.log = self._kept.path / "kafka.log"
-        self.start_seconds = 0.0
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.kill()
-            self._kept.remove_if_temporary()
-            raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.stop()
-        self._kept.remove_if_temporary()
 
     @property
     def bootstrap(self) -> str:
         """Host and port for clients; the same after a restart."""
         return f"{LOOPBACK}:{self._port}"
-
-    @property
-    def pid(self) -> int | None:
-        """Process id; None while it is down."""
-        return self._child.pid if self._child is not None and self._child.alive else None
 
     def start(self) -> None:
         """Starts it on the data it has and returns when it serves metadata. Does nothing when it runs."""
@@ -167,16 +145,6 @@ class KafkaBroker:
         """Shuts it down in order; its data stay. Does nothing when it is down."""
         if self._child is not None:
             self._child.stop(signal.SIGTERM, within_s=20.0)
-
-    def kill(self) -> None:
-        """Kills it as a power cut of the process would (SIGKILL); its data stay."""
-        if self._child is not None:
-            self._child.kill()
-
-    def restart(self) -> None:
-        """Starts it again on the same port and data, after stopping it if it runs."""
-        self.stop()
-        self.start()
 
     def create_topics(self, topics: Mapping[str, int], settings: Mapping[str, str] | None = None) -> None:
         """Creates topics with that many partitions each and returns when every partition has a leader.

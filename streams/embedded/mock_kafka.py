@@ -7,13 +7,13 @@ import select
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Self
+from typing import IO
 
 from confluent_kafka import KafkaError
 
 from schemas.errors import ConfigError
 from streams.embedded.child import ChildProcess
-from streams.embedded.directory import PartDirectory
+from streams.embedded.part import EmbeddedPart
 
 START_DEADLINE_S = 30.0
 ANSWER_DEADLINE_S = 10.0
@@ -27,7 +27,7 @@ WARNING = (
 _ROOT = Path(__file__).parents[2]
 
 
-class MockKafka:
+class MockKafka(EmbeddedPart):
     """librdkafka's mock cluster as a child process; a context manager with the interface of ``KafkaBroker``, without data that stay.
 
     See ``WARNING`` for what it cannot do. A topic that is asked for and was not created comes into being with four partitions.
@@ -43,34 +43,14 @@ class MockKafka:
     """
 
     def __init__(self, directory: Path | None = None) -> None:
-        self._kept = PartDirectory("mock-kafka", directory)
-        self._child: ChildProcess | None = None
+        super().__init__("mock-kafka", directory)
         self._bootstrap = ""
         self._topics: dict[str, int] = {}
-        self.log = self._kept.path / "mock-kafka.log"
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            self._kept.remove_if_temporary()
-            raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.stop()
-        self._kept.remove_if_temporary()
 
     @property
     def bootstrap(self) -> str:
         """Host and port for clients; another one after each start."""
         return self._bootstrap
-
-    @property
-    def pid(self) -> int | None:
-        """Process id; None while it is down."""
-        return self._child.pid if self._child is not None and self._child.alive else None
 
     def start(self) -> None:
         """Starts an empty cluster. Does nothing when it runs."""
@@ -84,8 +64,7 @@ class MockKafka:
 
     def stop(self) -> None:
         """Ends it; everything it held is gone. Does nothing when it is down."""
-        if self._child is not None:
-            self._child.kill()
+        self.kill()
 
     def create_topics(self, topics: Mapping[str, int], settings: Mapping[str, str] | None = None) -> None:
         """Creates topics with that many partitions each; one that was created with the same number stays as it is.

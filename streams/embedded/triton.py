@@ -6,13 +6,13 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from models.control import ModelControl
 from models.endpoint import Endpoint
 from schemas.errors import ConfigError, RetryableError
 from streams.embedded.child import ChildProcess
-from streams.embedded.directory import PartDirectory
+from streams.embedded.part import EmbeddedPart
 from streams.embedded.ports import LOOPBACK, accepts, free_ports
 from streams.embedded.triton_install import DEFAULT_CACHE, TritonInstall, find_triton
 
@@ -23,7 +23,7 @@ _LOG_LINES_SHOWN: Final = 12
 _LOG_BYTES_READ: Final = 2**20
 
 
-class TritonServer:
+class TritonServer(EmbeddedPart):
     """A Triton server as a child process; a context manager. gRPC and metrics listen on 127.0.0.1, HTTP is off.
 
     Models are under explicit control: all of the repository are loaded at the start, later changes come over ``ModelControl`` only. The server
@@ -57,31 +57,15 @@ class TritonServer:
         metrics_port: int | None = None,
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
+        super().__init__("triton", directory)
         self._repository = repository.resolve()
         self._cache = cache
         self._models = models
         self._tell = tell
-        self._kept = PartDirectory("triton", directory)
         free = free_ports(2)
         self.grpc_port = grpc_port or free[0]
         self.metrics_port = metrics_port or free[1]
-        self._child: ChildProcess | None = None
         self._log_start = 0
-        self.log = self._kept.path / "triton.log"
-        self.start_seconds = 0.0
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.kill()
-            self._kept.remove_if_temporary()
-            raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.stop()
-        self._kept.remove_if_temporary()
 
     @property
     def endpoint(self) -> Endpoint:
@@ -92,11 +76,6 @@ class TritonServer:
     def metrics_url(self) -> str:
         """Where Prometheus finds it."""
         return f"http://{LOOPBACK}:{self.metrics_port}/metrics"
-
-    @property
-    def pid(self) -> int | None:
-        """Process id while it runs."""
-        return self._child.pid if self._child is not None and self._child.alive else None
 
     @property
     def log_tail(self) -> str:
@@ -136,14 +115,8 @@ class TritonServer:
 
     def kill(self) -> None:
         """Kills the server and its models' processes at once (SIGKILL)."""
-        if self._child is not None:
-            self._child.kill()
-            self._sweep()
-
-    def restart(self) -> None:
-        """Starts it again on the same ports, after stopping it if it runs."""
-        self.stop()
-        self.start()
+        super().kill()
+        self._sweep()
 
     def _wanted(self) -> tuple[str, ...]:
         """Gives the names of the models to load."""
