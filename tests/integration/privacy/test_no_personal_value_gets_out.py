@@ -16,11 +16,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import qdrant_edge as edge
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from schemas.errors import record_error_codes
 from schemas.topics import OUTPUTS
-from tests.fixtures.deployment import PARTITIONS, Deployment
+from tests.fixtures.deployment import PARTITIONS, ROOT, Deployment
 from tests.integration.privacy.canaries import PLAIN_AGENT, Planted, bytes_below, malformed_on_kafka, planted
 
 #: What no input record can bring about: a leaf that masks badly (held by unit tests), a model that is away, an output larger than its topic takes.
@@ -76,7 +77,11 @@ def test_nothing_gets_out_of_the_kafka_engine(deployment: Deployment) -> None:
         "http": {"host": "127.0.0.1", "port": port},
         "pipeline": {"lanes": 2},
         "source": {"batch_rows_max": 64},
+        "qdrant": {"type": "edge", "path": str(deployment.folder / "vectors"), "text_chars_min": 1},
     }
+    migrated = deployment.headrace("migrate")
+    assert migrated.returncode == 0, migrated.stderr[-3000:]
+    deployment.program = (str(ROOT / "tests/fixtures/worded_run.py"),)  # the same run, with models in its process: vectors need one
     _publish(deployment, made)
     pages, logs, state = _watched_until_killed(deployment, port, len(made.records))
     done = deployment.headrace("run", "--until-end")
@@ -93,10 +98,12 @@ def test_nothing_gets_out_of_the_kafka_engine(deployment: Deployment) -> None:
         *((f"ended: {place}", data) for place, data in bytes_below(deployment.folder)),
         *_topics(deployment),
         *_tables(deployment),
+        *_points(deployment.folder / "vectors"),
     ]
     plain = assert_clean(made, iter(places))
     # The plain agent is where agents are: in the topics, the tables and the state; so these places were searched.
-    assert {"topic enriched_events values", "topic enriched_events keys", "topic agent_metrics values", "table metric_windows"} <= plain
+    assert {"topic enriched_events values", "topic enriched_events keys", "topic agent_metrics values", "table metric_windows", "points"} <= plain
+    assert any(place.startswith("killed: vectors") for place in plain), "the files of the vectors were searched"
     assert any(place.startswith("killed: ") and " bucket " in place for place in plain)
     assert any(b"headrace_dead_letters_total" in data for _, data in pages)
     assert any(b"[thrd:" in data for _, data in logs), "librdkafka wrote no debug lines"
@@ -107,6 +114,14 @@ def _line(topic: str, value: bytes) -> bytes:
     if topic == "agent_events" and not value.endswith(b"}"):
         return value
     return b'{"topic":"' + topic.encode() + b'",' + value[1:]
+
+
+def _points(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Gives ids and payloads of all vectors: in the files they may be compressed."""
+    shard = edge.EdgeShard.load(str(folder / "agent_steps"))
+    records, _ = shard.scroll(edge.ScrollRequest(limit=100_000, with_payload=True))
+    shard.close()
+    yield "points", repr([(str(record.id), record.payload) for record in records]).encode()
 
 
 def _publish(deployment: Deployment, made: Planted) -> None:
@@ -123,7 +138,7 @@ def _watched_until_killed(
     """Runs until every record was polled and written, reads the pages, kills the run; gives pages, logs and what lies on disk."""
     with (deployment.folder / "out.log").open("wb") as out, (deployment.folder / "err.log").open("wb") as err:
         process = subprocess.Popen(
-            [sys.executable, "-m", "streams.cli.main", "run"], env=deployment.environment(), cwd=deployment.folder, stdout=out, stderr=err
+            [sys.executable, *deployment.program, "run"], env=deployment.environment(), cwd=deployment.folder, stdout=out, stderr=err
         )
         try:
             until = time.monotonic() + 90
