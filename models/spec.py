@@ -78,6 +78,8 @@ MODELS: Final = (
         "guard",
         "Scores for prompt injection, jailbreak and toxicity, per sentence window and the maximum.",
         (TensorSpec("SCORES", "FP32", (len(GUARD_LABELS),)), TensorSpec("WINDOWS", "BYTES", (1,)), BUILD),
+        window_tokens=64,
+        overlap_tokens=16,
     ),
     ModelSpec("pii_tagger", "Names of people, places and organisations.", (TensorSpec("SPANS", "BYTES", (1,)), BUILD), reads_raw=True),
 )

@@ -170,7 +170,7 @@ def _front(folder: Path, spec: ModelSpec, tuned: Tuned | None, tokenizer: TextTo
 
 def _head_settings(runner: Runner, spec: ModelSpec, tuned: Tuned | None, rows_max: int = 32, cells_max: int = 2_048) -> Settings:
     labels, thresholds = (tuned.labels, tuned.thresholds) if tuned else ((), {})
-    return Settings(runner, spec.window_tokens, rows_max=rows_max, cells_max=cells_max, labels=labels, thresholds=thresholds)
+    return Settings(runner, spec.window_tokens, spec.overlap_tokens, rows_max=rows_max, cells_max=cells_max, labels=labels, thresholds=thresholds)
 
 
 def _settings(order: Order, spec: ModelSpec, tuned: Tuned | None) -> Settings:

@@ -21,7 +21,7 @@ ROOT: Final = Path(__file__).parents[2]
 WEIGHTS: Final = ROOT / "models" / "weights"
 #: The recorded airline runs, which tests have too.
 RECORDED: Final = ROOT / "tests" / "external" / "tau_bench_airline"
-RESULTS: Final = ROOT / "benchmarks" / "results" / "models.json"
+RESULTS: Final = ROOT / "benchmarks" / "results" / "quality" / "models.json"
 #: Where the tables of measures stand.
 PAGE: Final = ROOT / "docs" / "models-training.md"
 _TOLD_EVERY_STEPS: Final = 10

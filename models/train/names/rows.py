@@ -21,8 +21,6 @@ from models.train.row import Row
 
 #: Where presidio-evaluator keeps its lists, below the packages of training.
 PRESIDIO_DATA: Final = "presidio_evaluator/data_generator/raw_data"
-#: Tokens that two windows share.
-OVERLAP: Final = 32
 
 
 def examples(packages: Path, count: int, seed: int) -> list[NamedText]:
@@ -51,11 +49,11 @@ def validation(packages: Path, count: int, seed: int) -> dict[str, list[NamedTex
 
 def rows_of(texts: Sequence[NamedText], tokenizer: TextTokenizer) -> list[Row]:
     """Cuts each text into windows and gives each token its class; special tokens are left out of the loss."""
-    size = room(model_spec("pii_tagger").window_tokens)
+    spec = model_spec("pii_tagger")
     rows = []
     for text, tokens in zip(texts, tokenizer([text.text for text in texts]), strict=True):
         classes = token_classes(text, tokens)
-        for first, stop in strides(tokens.count, size, OVERLAP):
+        for first, stop in strides(tokens.count, room(spec.window_tokens), spec.overlap_tokens):
             edge = np.array([LEFT_OUT], np.int64)
             rows.append(Row(tokenizer.row(tokens, first, stop), np.concatenate([edge, classes[first:stop], edge])))
     return rows

@@ -69,7 +69,8 @@ def test_a_plan_is_configured_as_its_graph_is(spec: ModelSpec, precision: str) -
     assert [(one.name, list(one.dims)) for one in config.output] == [(output, [part if isinstance(part, int) else -1 for part in shape[1:]])]
     assert [group.kind for group in config.instance_group] == [ModelInstanceGroup.KIND_GPU]
     assert (
-        providers(precision, spec.window_tokens)["TensorrtExecutionProvider"]["trt_profile_max_shapes"] == "input_ids:256x128,attention_mask:256x128"
+        providers(precision, spec.window_tokens)["TensorrtExecutionProvider"]["trt_profile_max_shapes"]
+        == f"input_ids:256x{spec.window_tokens},attention_mask:256x{spec.window_tokens}"
     )
 
 
