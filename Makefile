@@ -34,7 +34,9 @@ bench: setup ## measure in short runs (about 15 minutes): end to end, peers, eac
 	$(BIN)/python -m benchmarks.peer_runs --quick
 	$(BIN)/python -m benchmarks.stages --quick
 	$(BIN)/python -m benchmarks.stage_models --quick
-	$(BIN)/headrace models build --target cpu --model embedder
+	$(BIN)/headrace models build --target cpu
+	$(BIN)/python -m benchmarks.end_to_end_models --quick
+	$(BIN)/python -m benchmarks.vectors
 	$(BIN)/python -m benchmarks.triton --quick
 	$(BIN)/python -m benchmarks.report
 
@@ -45,6 +47,8 @@ bench-full: setup ## measure in long runs (about two hours, on a quiet machine);
 	$(BIN)/python -m benchmarks.stages
 	$(BIN)/python -m benchmarks.stage_models
 	$(BIN)/headrace models build --target cpu
+	$(BIN)/python -m benchmarks.end_to_end_models
+	$(BIN)/python -m benchmarks.vectors
 	$(BIN)/python -m benchmarks.triton
 	$(BIN)/python -m benchmarks.report
 
