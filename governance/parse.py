@@ -11,6 +11,7 @@ from governance.nodes import NodeReader, pick
 from governance.parse_limits import limits_policy
 from governance.parse_models import models_policy
 from governance.parse_pii import pii_policy
+from governance.parse_retention import retention_policy
 from governance.parse_rules import RulesReader
 from governance.pii import NAME_ENTITIES
 from governance.policy import Policy
@@ -27,18 +28,19 @@ def parse_policy(text: str, name: str = "policy") -> Policy:
         ConfigError: With every problem, e.g. ``default.yaml:12:5: rules[3].verdict: must be one of allow, warn, ...``.
     """
     reader = NodeReader(name)
-    top = reader.mapping(reader.root(text), "", ("id", "version", "purpose", "handling", "pii", "rules"), ("models", "limits"))
+    top = reader.mapping(reader.root(text), "", ("id", "version", "purpose", "handling", "pii", "rules"), ("models", "limits", "retention"))
     identity = [reader.text(*pick(top, key, "")) for key in ("id", "version", "purpose")]
     handling = _handling(reader, top.get("handling"))
     pii = pii_policy(reader, top.get("pii"))
     models = models_policy(reader, top.get("models"))
+    retention = retention_policy(reader, top.get("retention"))
     if models.pii_tagger is not None and all(pii.handling_of(entity) is Handling.KEEP for entity in NAME_ENTITIES):
         reader.problem(top["models"], "models.pii_tagger", f"pii.entities handles none of {', '.join(NAME_ENTITIES)}; add one, or remove the tagger")
     rules = RulesReader(reader, has_guard=models.guard is not None).read(top.get("rules"))
     limits = limits_policy(reader, top.get("limits"), frozenset(rule.id for rule in rules))
     reader.check()
     policy_id, version, purpose = (part or "" for part in identity)
-    return Policy(policy_id, version, purpose, pii, handling, rules, models, limits)
+    return Policy(policy_id, version, purpose, pii, handling, rules, models, limits, retention)
 
 
 def default_policy() -> Policy:

@@ -16,6 +16,7 @@ from typing import Final
 from governance.data_classes import DataClass, Handling
 from governance.limits import NO_LIMITS, LimitsPolicy
 from governance.pii import PiiPolicy
+from governance.retention import KEEP_ALL, Retention
 from governance.rules import AnyRule
 
 #: Content columns, of which policy names those that models read.
@@ -103,6 +104,7 @@ class Policy:
         rules: In the order of the file, which decides nothing.
         models: What models are asked.
         limits: How much may be done in a time.
+        retention: How long what is stored is kept, and for which purpose.
     """
 
     id: str
@@ -113,6 +115,7 @@ class Policy:
     rules: tuple[AnyRule, ...]
     models: ModelsPolicy = ModelsPolicy()
     limits: LimitsPolicy = NO_LIMITS
+    retention: Retention = KEEP_ALL
 
     @property
     def digest(self) -> str:

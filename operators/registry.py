@@ -30,6 +30,7 @@ from operators.guardrails.inspect import Inspect
 from operators.guardrails.limit import Limit
 from operators.guardrails.quota import LimitQuota
 from operators.pii.step import Mask
+from operators.tally import TallyMasks
 from operators.windows.measure import Measure as MeasureStep
 from schemas.codec.decode import DecodeSettings
 from schemas.events import DECIDED, EVENT, INSPECTED, MASKED, RAW, ROW_WATERMARK, SCORED, SHARED
@@ -158,6 +159,14 @@ OPERATORS: Final = (
     ),
     Operator("audit", "Writes down every verdict that is not a plain allow.", _DECIDED, Audit),
     Operator("hold", "Opens a review for each event that waits for a person.", _DECIDED, lambda: Hold(SMALL)),
+    Operator(
+        "tally",
+        "Counts what was masked for the audit log.",
+        _DECIDED,
+        lambda: TallyMasks(window_ms=10, lateness_ms=20),
+        order=Order.COMMUTATIVE,
+        horizon_ms=30,
+    ),
     Operator("enrich", "Applies the action and puts every event out.", _DECIDED, Enrich),
     Operator(
         "limit_quota",

@@ -30,6 +30,7 @@ from streams.config_sections import (
     JwtConfig,
     KafkaConfig,
     LimitsConfig,
+    LineageConfig,
     ModelsConfig,
     ModelsTlsConfig,
     PipelineConfig,
@@ -65,6 +66,7 @@ __all__ = [
     "JwtConfig",
     "KafkaConfig",
     "LimitsConfig",
+    "LineageConfig",
     "ModelsConfig",
     "ModelsTlsConfig",
     "PipelineConfig",
@@ -98,6 +100,7 @@ _PATHS: Final[tuple[KeyPath, ...]] = (
     ("registry", "path"),
     ("privacy", "key_file"),
     ("cache", "dir"),
+    ("lineage", "path"),
     ("qdrant", "path"),
     ("models", "tls", "root"),
     ("models", "tls", "key"),
@@ -181,7 +184,7 @@ def _substitute(node: Any, at: KeyPath, env: Mapping[str, str], places: Mapping[
 
 def _is_secret(at: KeyPath) -> bool:
     """Tells keys whose values must not stand in a file."""
-    if at in {("privacy", "hash_key"), ("registry", "basic_auth"), ("qdrant", "api_key")}:
+    if at in {("privacy", "hash_key"), ("registry", "basic_auth"), ("qdrant", "api_key"), ("lineage", "api_key")}:
         return True
     if at[:3] == ("http", "access", "tokens"):
         return True

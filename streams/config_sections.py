@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
@@ -196,6 +196,26 @@ class AuditConfig(Section):
     """The audit log."""
 
     anchor_interval_ms: int = Field(default=60_000, ge=100, le=86_400_000, description="Time between anchors of the hash chains in PostgreSQL, ms.")
+
+
+class LineageConfig(Section):
+    """Where OpenLineage events of runs go; a part that is absent sends none."""
+
+    type: Literal["file", "console", "http", "kafka"] = Field(description="How events travel.")
+    namespace: str = Field(default="headrace", min_length=1, description="Namespace of the job in the catalogue.")
+    path: Path | None = Field(default=None, description="file: where events are added, one JSON a line.")
+    url: str | None = Field(default=None, description="http: address of the catalogue.")
+    api_key: SecretStr | None = Field(default=None, description="http: sent as a bearer token; write ${NAME}.")
+    bootstrap: str | None = Field(default=None, description="kafka: host:port.")
+    topic: str = Field(default="openlineage", description="kafka: topic of the events.")
+    running_interval_ms: int = Field(default=300_000, ge=100, le=86_400_000, description="Time between RUNNING events, ms.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        wanted = {"file": "path", "http": "url", "kafka": "bootstrap"}.get(self.type)
+        if wanted is not None and getattr(self, wanted) is None:
+            raise ValueError(f"type {self.type} needs {wanted}; add lineage.{wanted}")
+        return self
 
 
 class _QdrantSection(Section):
@@ -461,6 +481,7 @@ class Config(Section):
     recovery: RecoveryConfig = RecoveryConfig()
     timescale: TimescaleConfig | None = None
     audit: AuditConfig = AuditConfig()
+    lineage: LineageConfig | None = None
     qdrant: Annotated[QdrantConfig, Field(discriminator="type")] | None = None
     models: ModelsConfig | None = None
     registry: Annotated[FileRegistryConfig | ConfluentRegistryConfig, Field(discriminator="type")] = FileRegistryConfig()

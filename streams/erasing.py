@@ -16,10 +16,11 @@ from typing import Any, Final
 
 import psycopg
 
+from governance.data_classes import Handling
 from governance.erasure import Place, Proof
 from operators.pii.hashes import person_hashes
 from schemas.coordinates import audit_uid
-from schemas.errors import FatalError
+from schemas.errors import ConfigError, FatalError
 from schemas.topics import INPUTS, OUTPUTS
 from sinks.audit_table import append
 from sinks.erasure_log import Erasure
@@ -31,6 +32,7 @@ from streams.client_log import with_log
 from streams.config import Config, load_hash_key
 from streams.erased import erasure_log
 from streams.key_ring import key_ring_of
+from streams.policy_file import load_policy
 from streams.registry import open_registry
 from streams.vectors import backend_of
 
@@ -68,6 +70,7 @@ def erase_person(config: Config, request: Request, tell: Callable[[str], None]) 
         RetryableError: A place is away: nothing is proved, do it again.
         FatalError: A place refuses, or still holds rows of the person.
     """
+    _check_policy(config)
     key = load_hash_key(config)
     persons = person_hashes(request.user_id, key_ring_of(config), key)
     at_ms = int(request.at.timestamp() * 1_000)
@@ -100,6 +103,12 @@ def erase_person(config: Config, request: Request, tell: Callable[[str], None]) 
     if kept:
         raise FatalError(f"erase: {', '.join(kept)} still hold rows of the person; a pipeline that runs writes on: stop it and erase again")
     return proof()
+
+
+def _check_policy(config: Config) -> None:
+    """Refuses where policy keeps user ids as they are: what is written by that id is not found by its hash."""
+    if load_policy(config.pipeline.policy).policy.pii.user_id is Handling.KEEP:
+        raise ConfigError("erase: the policy says pii.user_id: keep, so outputs name persons by their raw id; say hash, and erase raw ids by hand")
 
 
 def _in_database(

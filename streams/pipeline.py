@@ -21,6 +21,7 @@ from operators.guardrails.inspect import Inspect
 from operators.guardrails.limit import Limit
 from operators.guardrails.quota import LimitQuota, Spread
 from operators.pii.step import Mask
+from operators.tally import TallyMasks
 from operators.windows.measure import Measure
 from schemas.codec.decode import DecodeSettings
 from schemas.events import SHARED
@@ -69,6 +70,7 @@ def build_topology(
         Measure(window_ms=pipeline.window_s * 1000, lateness_ms=pipeline.lateness_s * 1000),
         Audit(),
         Hold(policy),
+        TallyMasks(lateness_ms=pipeline.lateness_s * 1000),
         Enrich(),
     )
     return Topology(

@@ -33,6 +33,7 @@ from streams.credits import Credits
 from streams.engines.bytewax import Pace, Run, run_flow
 from streams.facts import DecidingStep, FactsJournal
 from streams.failpoints import Failpoints
+from streams.lineage import told
 from streams.log import log
 from streams.patience import Patience
 from streams.policy_file import PolicyFile
@@ -132,7 +133,8 @@ def run_pipeline(
         )
         recovery.mark_running()
         rest_the_collector()
-        run_flow(run)
+        with told(config):
+            run_flow(run)
         recovery.mark_clean()
     return summary_of(telemetry, "kafka")
 

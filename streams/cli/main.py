@@ -25,6 +25,8 @@ from streams.cli.migrate import migrate
 from streams.cli.models import models_app
 from streams.cli.produce import produce
 from streams.cli.replay import replay
+from streams.cli.report import report
+from streams.cli.retention import retention_app
 from streams.cli.review import review_app
 from streams.cli.run import run
 from streams.cli.say import complain
@@ -58,6 +60,8 @@ app.command("replay")(replay)
 app.add_typer(audit_app)
 app.command("erase")(erase)
 app.add_typer(review_app)
+app.add_typer(retention_app)
+app.command("report")(report)
 app.command("graph")(graph)
 app.command("doctor")(doctor)
 

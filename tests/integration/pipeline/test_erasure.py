@@ -78,6 +78,11 @@ def test_a_person_is_erased_everywhere_proved_and_never_comes_back(kafka: KafkaB
         for person in HASHES.values():
             connection.execute("INSERT INTO vault.person_keys (person, kid, wrapped) VALUES (%s, 'abcdef', 'x')", (person,))
         assert connection.execute(by_user, (HASHES[PERSON],)).fetchone() == (10,)
+        anchored = connection.execute(
+            "SELECT count(*) FROM audit_anchors WHERE chain LIKE %s OR chain = 'table'", (f"{deployment.prefix}%",)
+        ).fetchone()
+        assert anchored is not None
+        assert anchored[0] >= 2
     put_points(tmp_path)
 
     deployment.settings = SETTINGS

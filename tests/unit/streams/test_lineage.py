@@ -1,0 +1,72 @@
+"""Lineage: events that the specification's classes accept, in order, with schemas and data classes; a catalogue that is away holds nothing up."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.errors import FatalError
+from schemas.frames import fields
+from schemas.topics import INPUTS, OUTPUTS
+from sinks.tables import stored_tables
+from streams.config import Config, load_config
+from streams.lineage import told
+
+DSN = "postgresql://u:geheim@127.0.0.1:5432/db"
+
+
+def config(**lineage: str) -> Config:
+    found: dict[str, object] = {f"lineage.{name}": value for name, value in lineage.items()}
+    return load_config(None, {}, {"kafka.bootstrap": "127.0.0.1:9", "kafka.topic_prefix": "t.", "timescale.dsn": DSN, **found})
+
+
+def events(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_run_is_told_from_its_start_to_its_end(tmp_path: Path) -> None:
+    with told(config(type="file", path=str(tmp_path / "events"))):
+        pass
+    start, complete = events(tmp_path / "events")
+    assert [one["eventType"] for one in (start, complete)] == ["START", "COMPLETE"]
+    assert start["run"]["runId"] == complete["run"]["runId"] == str(uuid.UUID(start["run"]["runId"]))
+    assert start["schemaURL"].startswith("https://openlineage.io/spec/2-0-2/OpenLineage.json")
+    assert datetime.fromisoformat(start["eventTime"]).tzinfo is not None
+    assert {one["name"] for one in start["inputs"]} == {f"t.{name}" for name in INPUTS}
+    assert {one["name"] for one in start["outputs"]} == {f"t.{name}" for name in OUTPUTS} | {f"db.public.{t.name}" for t in stored_tables().values()}
+    assert "geheim" not in json.dumps(start)
+
+
+def test_datasets_say_their_fields_with_data_classes_and_where_columns_come_from(tmp_path: Path) -> None:
+    with told(config(type="file", path=str(tmp_path / "events"))):
+        pass
+    enriched = next(one for one in events(tmp_path / "events")[0]["outputs"] if one["name"] == "t.enriched_events")
+    named = enriched["facets"]["schema"]["fields"]
+    assert [field["name"] for field in named] == [field["name"] for field in fields("enriched_event")]
+    assert all("Data class: " in field["description"] for field in named)
+    columns = enriched["facets"]["columnLineage"]["fields"]
+    assert columns["user_id"]["transformationType"] == "MASKED"
+    assert columns["session_id"]["transformationType"] == "IDENTITY"
+    assert {one["field"] for one in columns["session_id"]["inputFields"]} == {"session_id"}
+
+
+def test_a_run_that_fails_says_why_without_the_text_of_a_foreign_error(tmp_path: Path) -> None:
+    for error, words in ((FatalError("fenced"), "fenced"), (ValueError("mia.li@example.com"), "ValueError")):
+        path = tmp_path / words
+        with pytest.raises(type(error)), told(config(type="file", path=str(path))):
+            raise error
+        last = events(path)[-1]
+        assert (last["eventType"], last["run"]["facets"]["errorMessage"]["message"]) == ("FAIL", words)
+
+
+def test_a_catalogue_that_is_away_holds_nothing_up() -> None:
+    begin = time.monotonic()
+    with told(config(type="http", url="http://127.0.0.1:9")):
+        inside = time.monotonic() - begin
+    assert inside < 1.0
