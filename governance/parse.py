@@ -8,6 +8,7 @@ import yaml
 
 from governance.data_classes import FIELD_HANDLINGS, DataClass, Handling
 from governance.nodes import NodeReader, pick
+from governance.parse_contracts import contracts_policy
 from governance.parse_limits import limits_policy
 from governance.parse_models import models_policy
 from governance.parse_pii import pii_policy
@@ -28,7 +29,8 @@ def parse_policy(text: str, name: str = "policy") -> Policy:
         ConfigError: With every problem, e.g. ``default.yaml:12:5: rules[3].verdict: must be one of allow, warn, ...``.
     """
     reader = NodeReader(name)
-    top = reader.mapping(reader.root(text), "", ("id", "version", "purpose", "handling", "pii", "rules"), ("models", "limits", "retention"))
+    optional = ("models", "limits", "retention", "contracts")
+    top = reader.mapping(reader.root(text), "", ("id", "version", "purpose", "handling", "pii", "rules"), optional)
     identity = [reader.text(*pick(top, key, "")) for key in ("id", "version", "purpose")]
     handling = _handling(reader, top.get("handling"))
     pii = pii_policy(reader, top.get("pii"))
@@ -38,9 +40,10 @@ def parse_policy(text: str, name: str = "policy") -> Policy:
         reader.problem(top["models"], "models.pii_tagger", f"pii.entities handles none of {', '.join(NAME_ENTITIES)}; add one, or remove the tagger")
     rules = RulesReader(reader, has_guard=models.guard is not None).read(top.get("rules"))
     limits = limits_policy(reader, top.get("limits"), frozenset(rule.id for rule in rules))
+    contracts = contracts_policy(reader, top.get("contracts"))
     reader.check()
     policy_id, version, purpose = (part or "" for part in identity)
-    return Policy(policy_id, version, purpose, pii, handling, rules, models, limits, retention)
+    return Policy(policy_id, version, purpose, pii, handling, rules, models, limits, retention, contracts)
 
 
 def default_policy() -> Policy:

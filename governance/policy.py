@@ -13,6 +13,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
+from governance.contracts import NO_CONTRACTS, ContractsPolicy
 from governance.data_classes import DataClass, Handling
 from governance.limits import NO_LIMITS, LimitsPolicy
 from governance.pii import PiiPolicy
@@ -105,6 +106,7 @@ class Policy:
         models: What models are asked.
         limits: How much may be done in a time.
         retention: How long what is stored is kept, and for which purpose.
+        contracts: What records of topics must be like.
     """
 
     id: str
@@ -116,6 +118,7 @@ class Policy:
     models: ModelsPolicy = ModelsPolicy()
     limits: LimitsPolicy = NO_LIMITS
     retention: Retention = KEEP_ALL
+    contracts: ContractsPolicy = NO_CONTRACTS
 
     @property
     def digest(self) -> str:

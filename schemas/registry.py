@@ -24,7 +24,7 @@ from confluent_kafka.schema_registry.common._httpx_compat import httpx
 from schemas import avro
 from schemas.compatibility import full_transitive
 from schemas.errors import ConfigError, RetryableError, SchemaUnknown
-from schemas.topics import CONTROLS, INPUTS, OUTPUTS
+from schemas.topics import SCHEMAS
 
 _RETRY_AFTER_MS: Final = 1_000
 #: HTTP statuses: no such schema; unauthorized, forbidden; incompatible with the subject, no valid schema.
@@ -75,9 +75,7 @@ class SchemaRegistry(Protocol):
 
 def subject_of(schema: str) -> str:
     """Gives the subject of a shipped schema; KeyError where no topic carries it."""
-    topics = {topic.schema: topic.name for topic in INPUTS.values()} | {topic.schema: topic.name for topic in OUTPUTS.values()}
-    topics |= {topic.schema: topic.name for topic in CONTROLS.values()}
-    return f"{topics[schema]}-value"
+    return f"{ {carried: topic for topic, carried in SCHEMAS.items()}[schema] }-value"
 
 
 class FileRegistry:

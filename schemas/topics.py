@@ -84,3 +84,13 @@ OUTPUTS: Final = {
 }
 
 CONTROLS: Final = {topic.name: topic for topic in (ControlTopic("erasures", "erasure", "person"),)}
+#: What commands of headrace write beside the pipeline.
+REPORTS: Final = {topic.name: topic for topic in (OutputTopic("contract_results", "contract_result", "about", ("result_uid",), "window_start"),)}
+
+#: Topic and the name of its schema.
+SCHEMAS: Final = {
+    **{topic.name: topic.schema for topic in INPUTS.values()},
+    **{topic.name: topic.schema for topic in OUTPUTS.values()},
+    **{topic.name: topic.schema for topic in CONTROLS.values()},
+    **{topic.name: topic.schema for topic in REPORTS.values()},
+}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from schemas.limits import OUTPUT_BYTES_MAX
-from schemas.topics import CONTROLS, OUTPUTS
+from schemas.topics import CONTROLS, OUTPUTS, REPORTS
 from streams.config import KafkaConfig
 from streams.publish import ensure_topics
 
@@ -21,7 +21,9 @@ def create_topics(kafka: KafkaConfig, input_partitions: int) -> list[str]:
     created = create_inputs(kafka, input_partitions)
     for settings, topics in ((OUTPUT_SETTINGS, _outputs(kafka, chained=False)), (CHAINED_SETTINGS, _outputs(kafka, chained=True))):
         created += ensure_topics(kafka.client_settings(), topics, settings)
-    return created + ensure_topics(kafka.client_settings(), {kafka.topic_prefix + name: 1 for name in CONTROLS}, {"cleanup.policy": "compact"})
+    created += ensure_topics(kafka.client_settings(), {kafka.topic_prefix + name: 1 for name in CONTROLS}, {"cleanup.policy": "compact"})
+    reports = {kafka.topic_prefix + name: kafka.output_partitions for name in REPORTS}
+    return created + ensure_topics(kafka.client_settings(), reports, OUTPUT_SETTINGS)
 
 
 def _outputs(kafka: KafkaConfig, *, chained: bool) -> dict[str, int]:

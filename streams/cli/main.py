@@ -15,6 +15,7 @@ import typer
 from schemas.errors import ConfigError, HeadraceError
 from streams.cli.audit import audit_app
 from streams.cli.cases import try_cases
+from streams.cli.contracts import contracts_app
 from streams.cli.demo import demo
 from streams.cli.doctor import doctor
 from streams.cli.erase import erase
@@ -62,6 +63,7 @@ app.command("erase")(erase)
 app.add_typer(review_app)
 app.add_typer(retention_app)
 app.command("report")(report)
+app.add_typer(contracts_app)
 app.command("graph")(graph)
 app.command("doctor")(doctor)
 

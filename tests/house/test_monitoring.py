@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from streams.contracts.report import METERS
 from streams.telemetry import CATALOGUE, Kind
 
 from source_tree import ROOT, read
@@ -32,7 +33,7 @@ def exposed() -> dict[str, tuple[str, ...]]:
     for metric in CATALOGUE:
         suffixes = {"_bucket": ("le",), "_sum": (), "_count": ()} if metric.kind is Kind.HISTOGRAM else {"": ()}
         series |= {f"headrace_{metric.name}{suffix}": (*metric.labels, *extra) for suffix, extra in suffixes.items()}
-    return series
+    return series | METERS
 
 
 def unknown(expression: str) -> list[str]:

@@ -1,0 +1,1 @@
+"""Data contracts, run on windows of topics with Great Expectations: beside the pipeline, never in its way."""
