@@ -11,14 +11,17 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from presidio_analyzer import EntityRecognizer, RecognizerResult
 
+from governance.key_ring import Key, KeyRing, KeyUse
 from operators.pii import leaf_masking
 from operators.pii.key_names import KEY_ENTITIES, KeyNames
 from operators.pii.leaves import Document
 from operators.pii.mask import MaskSpec, TextMasker
 from operators.pii.replace import Action, Actions, Placeholders, replaced
+from operators.pii.seal import Sealer
 from operators.pii.spans import Span, dedupe, resolve
 
 KEY = b"a key for tests only"
+SEALER = Sealer(KeyRing((Key(KeyUse.SEAL, "aaaaal", bytes([2]) * 32),)))
 EMAIL = "mia.li3818@example.com"
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -200,5 +203,5 @@ _MASKERS: dict[Action, TextMasker] = {}
 def _with_action(action: Action) -> TextMasker:
     # Building one takes seconds, and masking has no state that shows.
     if action not in _MASKERS:
-        _MASKERS[action] = TextMasker(MaskSpec(Actions(KEY, default=action)))
+        _MASKERS[action] = TextMasker(MaskSpec(Actions(KEY, default=action, sealer=SEALER)))
     return _MASKERS[action]
