@@ -44,7 +44,7 @@ FLAVOURS: tuple[dict[str, Any], ...] = (
         "verdict": "allow",
         "action": "pass",
     },
-    {"event_type": "agent.executed", "cost_nano_usd": 6, "hits": ["limit.events"], "verdict": "deny", "action": "throttle"},
+    {"event_type": "agent.executed", "cost_nano_usd": 6, "hits": ["limit.rate"], "verdict": "deny", "action": "throttle"},
     {"event_type": "agent.executed", "input_tokens": 9, "hits": ["limit.loop"], "verdict": "deny", "action": "pause_agent"},
 )
 POLICY = {"policy_id": "p", "policy_version": "1"}
