@@ -74,12 +74,12 @@ def running(deployment: Deployment) -> Iterator[tuple[subprocess.Popen[str], Lin
 def test_kafka_that_is_away_at_the_start_is_named_and_a_stop_is_not_held_up(tmp_path: Path) -> None:
     with running(Deployment("127.0.0.1:1", "host=127.0.0.1 port=1", tmp_path, "away.")) as (process, lines):
         said = lines.until("run.waiting")
-        assert "metadata of the input topics" in str(said["problem"])
+        assert "metadata of away.erasures: Kafka said _TRANSPORT" in str(said["problem"])
         asked = time.monotonic()
         process.send_signal(signal.SIGINT)
         assert process.wait(25) == 1
         assert time.monotonic() - asked < 25
-        assert "stopped before the first record was read" in "".join(lines.texts)
+        assert "stopped before the list of erased persons was read" in "".join(lines.texts)
     assert len(lines.texts) < 20, "the client's own tries flood the log"
 
 

@@ -146,7 +146,8 @@ def test_lint_says_when_policy_asks_no_model(tmp_path: Path) -> None:
 
 def test_graph_and_doctor_know_the_models(tmp_path: Path) -> None:
     drawn = headrace(tmp_path, "graph", HEADRACE_MODELS__URL="127.0.0.1:1")
-    assert "step_decode(decode) --> step_tag(tag) --> step_mask(mask) --> step_score(score) --> step_inspect(inspect)" in drawn.stdout
+    spine = "step_decode(decode) --> step_tag(tag) --> step_mask(mask) --> step_erase(erase) --> step_score(score) --> step_inspect(inspect)"
+    assert spine in drawn.stdout
     assert "step_tag" not in headrace(tmp_path, "graph").stdout
     told = headrace(tmp_path, "doctor", HEADRACE_MODELS__URL="127.0.0.1:1")
     assert told.returncode == 1
