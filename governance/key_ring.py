@@ -99,7 +99,7 @@ def parse_key_ring(text: str, where: str) -> KeyRing:
     """
     keys: list[Key] = []
     problems: list[str] = []
-    for number, line in enumerate(text.replace(";", "\n").splitlines(), 1):
+    for number, line in enumerate(text.splitlines() if "\n" in text else text.split(";"), 1):
         parts = line.partition("#")[0].split()
         if not parts:
             continue

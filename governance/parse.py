@@ -12,6 +12,7 @@ from governance.parse_contracts import contracts_policy
 from governance.parse_limits import limits_policy
 from governance.parse_models import models_policy
 from governance.parse_pii import pii_policy
+from governance.parse_purposes import purposes
 from governance.parse_retention import retention_policy
 from governance.parse_rules import RulesReader
 from governance.pii import NAME_ENTITIES
@@ -29,7 +30,7 @@ def parse_policy(text: str, name: str = "policy") -> Policy:
         ConfigError: With every problem, e.g. ``default.yaml:12:5: rules[3].verdict: must be one of allow, warn, ...``.
     """
     reader = NodeReader(name)
-    optional = ("models", "limits", "retention", "contracts")
+    optional = ("models", "limits", "retention", "contracts", "purposes")
     top = reader.mapping(reader.root(text), "", ("id", "version", "purpose", "handling", "pii", "rules"), optional)
     identity = [reader.text(*pick(top, key, "")) for key in ("id", "version", "purpose")]
     handling = _handling(reader, top.get("handling"))
@@ -41,9 +42,10 @@ def parse_policy(text: str, name: str = "policy") -> Policy:
     rules = RulesReader(reader, has_guard=models.guard is not None).read(top.get("rules"))
     limits = limits_policy(reader, top.get("limits"), frozenset(rule.id for rule in rules))
     contracts = contracts_policy(reader, top.get("contracts"))
+    revealing = purposes(reader, top.get("purposes"), [entity for entity, _ in pii.entities])
     reader.check()
     policy_id, version, purpose = (part or "" for part in identity)
-    return Policy(policy_id, version, purpose, pii, handling, rules, models, limits, retention, contracts)
+    return Policy(policy_id, version, purpose, pii, handling, rules, models, limits, retention, contracts, revealing)
 
 
 def default_policy() -> Policy:

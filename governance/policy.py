@@ -17,6 +17,7 @@ from governance.contracts import NO_CONTRACTS, ContractsPolicy
 from governance.data_classes import DataClass, Handling
 from governance.limits import NO_LIMITS, LimitsPolicy
 from governance.pii import PiiPolicy
+from governance.purposes import Purpose
 from governance.retention import KEEP_ALL, Retention
 from governance.rules import AnyRule
 
@@ -107,6 +108,7 @@ class Policy:
         limits: How much may be done in a time.
         retention: How long what is stored is kept, and for which purpose.
         contracts: What records of topics must be like.
+        purposes: For what masked values may be revealed; empty for nothing.
     """
 
     id: str
@@ -119,6 +121,7 @@ class Policy:
     limits: LimitsPolicy = NO_LIMITS
     retention: Retention = KEEP_ALL
     contracts: ContractsPolicy = NO_CONTRACTS
+    purposes: tuple[Purpose, ...] = ()
 
     @property
     def digest(self) -> str:

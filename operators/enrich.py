@@ -33,8 +33,9 @@ ENRICHED_COLUMNS: Final = (*EVENT_COLUMNS, "released_from")
 
 #: Ids, names, numbers and headers of a message: bounded by the limit on identifiers.
 _OTHER_BYTES: Final = 64 * 1024
-#: Masking makes of six characters (``a@b.co``) a placeholder of fifteen and an entry of up to a hundred in the list of what was masked.
-_GROWTH_MAX: Final = 20
+#: Masking makes of six characters (``a@b.co``) a placeholder of fifteen or a ciphertext of ninety, and an entry of up to a hundred in the list of
+#: what was masked.
+_GROWTH_MAX: Final = 40
 #: Filled by a release alone (``streams/reviews.py``).
 _NOT_RELEASED: Final = pl.lit(None, dtype=pl.String).alias("released_from")
 _ACTION: Final = pl.col("action")

@@ -103,7 +103,7 @@ class PersonKeys:
             FatalError: A key was wrapped under a key that is no longer in the ring.
         """
         rows = connection.execute("SELECT person, kid, wrapped FROM vault.person_keys WHERE person = ANY(%s)", (sorted(set(persons)),))
-        return {person: None if wrapped is None else self._unwrapped(person, kid, bytes(wrapped)) for person, kid, wrapped in rows}
+        return {person: None if wrapped is None else self.unwrapped(person, kid, bytes(wrapped)) for person, kid, wrapped in rows}
 
     def destroy(self, connection: Connection, persons: Collection[str]) -> int:
         """Destroys the keys of persons for ever, and gives how many there were. A person without a key gets none later either.
@@ -123,7 +123,7 @@ class PersonKeys:
             "SELECT person, kid, wrapped FROM vault.person_keys WHERE wrapped IS NOT NULL AND kid <> %s ORDER BY person FOR UPDATE",
             (self._active.kid,),
         ).fetchall()
-        keys = [self._unwrapped(person, kid, bytes(wrapped)) for person, kid, wrapped in rows]
+        keys = [self.unwrapped(person, kid, bytes(wrapped)) for person, kid, wrapped in rows]
         connection.execute(
             "UPDATE vault.person_keys AS kept SET kid = %s, wrapped = new.wrapped "
             "FROM unnest(%s::text[], %s::bytea[]) AS new (person, wrapped) WHERE kept.person = new.person",
@@ -131,7 +131,7 @@ class PersonKeys:
         )
         return len(keys)
 
-    def _unwrapped(self, person: str, kid: str, wrapped: bytes) -> PersonKey:
+    def unwrapped(self, person: str, kid: str, wrapped: bytes) -> PersonKey:
         key = self._ring.key(KeyUse.WRAP, kid)
         if key is None:
             raise FatalError(f"vault.person_keys: a key is wrapped under {kid}, which is not in the key ring; put that line back into the key file")

@@ -2,7 +2,8 @@
 
 Tables are found in the catalog, so that one that is added later is not forgotten: in each, ``user_id`` or ``person`` is the hash that stands for a
 user id, and ``event_uid`` an event of whom ``guardrail_decisions`` names the person. Left alone are the audit log (append-only, its persons are HMACs
-under keys that are destroyed), the proofs, the marks of destroyed keys, and dead letters, which hold coordinates only.
+under keys that are destroyed), the proofs, the marks of destroyed keys and of tokens behind which nobody is left, and dead letters, which hold
+coordinates only.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from psycopg import sql
 
 from governance.erasure import Place
 from sinks.person_keys import destroy_keys
+from sinks.vault import forget
 
 Connection = psycopg.Connection[Any]
 
-_KEPT: Final = ("audit_records", "erasure_proofs", "person_keys", "dead_letters")
+_KEPT: Final = ("audit_records", "erasure_proofs", "person_keys", "tokens", "dead_letters")
 _TABLES: Final = """
 SELECT n.nspname, c.relname, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname IN (current_schema(), 'vault') AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
@@ -43,6 +45,7 @@ def erase_rows(connection: Connection, persons: Sequence[str]) -> list[Place]:
             continue
         places.append(_erased(connection, sql.Identifier(schema, table), column, wanted, table if schema != "vault" else f"vault.{table}"))
     destroyed = destroy_keys(connection, wanted)
+    places.append(Place("table vault.tokens", forget(connection, wanted), 0, "deleted"))
     places.append(Place("vault keys of the person", destroyed, 0, "destroyed"))
     return places
 

@@ -11,52 +11,24 @@ packets; the server cancels the statement by ``statement_timeout`` and notices t
 
 from __future__ import annotations
 
-import math
 import time
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import polars as pl
 import psycopg
-from psycopg.abc import PQGen
 
-from schemas.errors import ConfigError, FatalError
+from schemas.errors import FatalError
+from sinks.bounded_connection import BoundedConnection, check_dsn, connect
 from sinks.contract import OutputBatch, Receipt
 from sinks.copy_format import encode
 from sinks.errors import SinkError, postgres_failure
 from sinks.tables import Table, stored_tables
 
-_R = TypeVar("_R")
-
 CONNECT_DEADLINE_S: Final = 10.0
-_CONNECT_S_MIN: Final = 2  # libpq knows no shorter one
-_WAIT_INTERVAL_S: Final = 0.1  # psycopg's own: how often a wait looks at signals
-
-#: A peer whose host vanished is noticed after 10 + 3 x 5 s; unacknowledged data after 20 s.
-_TCP: Final[dict[str, Any]] = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
-
-#: The check interval makes a server notice, during a statement, that this client is gone.
-_SESSION: Final = """
-SET TIME ZONE 'UTC';
-SET client_connection_check_interval = '1s';
-SET idle_in_transaction_session_timeout = '60s';
-SET client_min_messages = 'warning'
-"""
-
 _COLUMNS_OF: Final = """
 SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
 WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
 """
-
-
-class _BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection on which nothing is awaited past ``ends_at`` (on the monotonic clock)."""
-
-    ends_at = math.inf
-
-    def wait(self, gen: PQGen[_R], interval: float = _WAIT_INTERVAL_S, timeout: float | None = None) -> _R:
-        left_s = max(0.0, self.ends_at - time.monotonic())
-        bound_s = left_s if timeout is None else min(timeout, left_s)
-        return super().wait(gen, interval, None if math.isinf(bound_s) else bound_s)
 
 
 class TimescaleSink:
@@ -78,14 +50,7 @@ class TimescaleSink:
     rows_max = None
 
     def __init__(self, dsn: str, *, connect_deadline_s: float = CONNECT_DEADLINE_S) -> None:
-        wrong = False
-        try:
-            psycopg.conninfo.conninfo_to_dict(dsn)
-        except psycopg.Error:
-            wrong = True  # libpq's message repeats parts of the string, which can hold a password.
-        if wrong:
-            raise ConfigError("timescale: the DSN is no connection string; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
-        self._dsn = dsn
+        self._dsn = check_dsn(dsn, "timescale")
         self._connect_deadline_s = connect_deadline_s
         self._tables = stored_tables()
 
@@ -117,7 +82,7 @@ class TimescaleLane:
         self._dsn = dsn
         self._tables = tables
         self._where = where
-        self._connection: _BoundedConnection | None = None
+        self._connection: BoundedConnection | None = None
         self._staged: set[str] = set()
 
     def connect(self, deadline_s: float) -> None:
@@ -184,7 +149,7 @@ class TimescaleLane:
         connection.execute("COMMIT")
         return Receipt(written, {topic: frame.height - written[topic] for topic, frame in frames.items()})
 
-    def _upsert(self, connection: _BoundedConnection, table: Table, stream: bytes) -> int:
+    def _upsert(self, connection: BoundedConnection, table: Table, stream: bytes) -> int:
         if table.name not in self._staged:
             connection.execute(table.create_stage())
             self._staged.add(table.name)
@@ -194,20 +159,14 @@ class TimescaleLane:
             cursor.execute(table.upsert())
             return cursor.rowcount
 
-    def _connected(self, ends_at: float) -> _BoundedConnection:
+    def _connected(self, ends_at: float) -> BoundedConnection:
         """Gives the connection, made anew where there is none, with nothing awaited on it past ``ends_at``."""
         if self._connection is None:
-            seconds = max(_CONNECT_S_MIN, math.ceil(ends_at - time.monotonic()))
-            # Statements are not prepared: a pooler in front of the server may not keep them.
-            self._connection = _BoundedConnection.connect(
-                self._dsn, autocommit=True, prepare_threshold=None, connect_timeout=seconds, application_name=f"headrace {self._where}", **_TCP
-            )
-            self._connection.ends_at = ends_at
-            self._connection.execute(_SESSION)
+            self._connection = connect(self._dsn, self._where, ends_at)
         self._connection.ends_at = ends_at
         return self._connection
 
-    def _check_tables(self, connection: _BoundedConnection) -> None:
+    def _check_tables(self, connection: BoundedConnection) -> None:
         problems = []
         for table in self._tables.values():
             there = dict(connection.execute(_COLUMNS_OF, (table.name,)).fetchall())

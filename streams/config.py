@@ -15,6 +15,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from governance.key_ring import KeyRing, KeyUse
 from schemas.errors import ConfigError
 from streams.config_file import Path as KeyPath
 from streams.config_file import YamlDocument, read_yaml
@@ -53,6 +54,7 @@ from streams.config_sections import (
     did_you_mean,
 )
 from streams.hash_key import hash_key_of
+from streams.key_ring import key_ring_of
 
 __all__ = [
     "AccessConfig",
@@ -87,6 +89,7 @@ __all__ = [
     "TimescaleConfig",
     "load_config",
     "load_hash_key",
+    "load_key_ring",
 ]
 
 CONFIG_FILE: Final = Path("headrace.yaml")
@@ -99,6 +102,7 @@ _PATHS: Final[tuple[KeyPath, ...]] = (
     ("recovery", "dir"),
     ("registry", "path"),
     ("privacy", "key_file"),
+    ("privacy", "keys_file"),
     ("cache", "dir"),
     ("lineage", "path"),
     ("qdrant", "path"),
@@ -148,13 +152,28 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] | None = No
 
 
 def load_hash_key(config: Config) -> bytes:
-    """Gives the key that personal identifiers are hashed with; makes one at first use and says so on stderr.
+    """Gives the key that personal identifiers are hashed with: that of the key ring; else a lone one, made at first use and told on stderr.
 
     Raises:
-        ConfigError: The key file is missing, open to others or too short.
+        ConfigError: A key file is missing, open to others or too short; or there is a key in the ring and a lone one too.
     """
     secret = config.privacy.hash_key
+    of_ring = load_key_ring(config).active(KeyUse.HASH)
+    if of_ring is not None:
+        if secret is not None or config.privacy.key_file is not None:
+            raise ConfigError("privacy: the key ring has a key of the use 'hash', and hash_key or key_file names another; remove one of the two")
+        return of_ring.secret
     return hash_key_of(None if secret is None else secret.get_secret_value(), config.privacy.key_file)
+
+
+def load_key_ring(config: Config) -> KeyRing:
+    """Gives the key ring; an empty one where none is configured.
+
+    Raises:
+        ConfigError: The key file is missing or open to others, or a line is wrong.
+    """
+    keys = config.privacy.keys
+    return key_ring_of(None if keys is None else keys.get_secret_value(), config.privacy.keys_file)
 
 
 def _document(path: Path | None, env: Mapping[str, str]) -> YamlDocument:
@@ -184,7 +203,7 @@ def _substitute(node: Any, at: KeyPath, env: Mapping[str, str], places: Mapping[
 
 def _is_secret(at: KeyPath) -> bool:
     """Tells keys whose values must not stand in a file."""
-    if at in {("privacy", "hash_key"), ("registry", "basic_auth"), ("qdrant", "api_key"), ("lineage", "api_key")}:
+    if at in {("privacy", "hash_key"), ("registry", "basic_auth"), ("qdrant", "api_key"), ("lineage", "api_key"), ("privacy", "keys")}:
         return True
     if at[:3] == ("http", "access", "tokens"):
         return True

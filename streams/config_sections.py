@@ -358,10 +358,13 @@ class HttpConfig(Section):
 
 
 class PrivacyConfig(Section):
-    """The key under which personal identifiers are hashed."""
+    """The key under which personal identifiers are hashed, and the key ring of what can be read again."""
 
     hash_key: SecretStr | None = Field(default=None, description="At least 16 characters; best as ${NAME}.")
     key_file: Path | None = Field(default=None, description="File with the key, readable by its owner only.")
+    keys: SecretStr | None = Field(default=None, description="A key ring, its lines joined by ';', as ${NAME}.")
+    keys_file: Path | None = Field(default=None, description="File with a key ring (`headrace keys new`), readable by its owner only.")
+    reveal_dsn: SecretStr | None = Field(default=None, description="Connection of the role that may reveal; absent: timescale.dsn.")
 
     @field_validator("hash_key")
     @classmethod
@@ -374,6 +377,8 @@ class PrivacyConfig(Section):
     def _one_key(self) -> PrivacyConfig:
         if self.hash_key is not None and self.key_file is not None:
             raise ValueError("hash_key and key_file exclude each other; keep one")
+        if self.keys is not None and self.keys_file is not None:
+            raise ValueError("keys and keys_file exclude each other; keep one")
         return self
 
 

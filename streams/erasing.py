@@ -29,9 +29,8 @@ from sinks.person_records import erase_records, topic_rules
 from sinks.person_rows import erase_rows, save_proof
 from sinks.vectors import Where
 from streams.client_log import with_log
-from streams.config import Config, load_hash_key
+from streams.config import Config, load_hash_key, load_key_ring
 from streams.erased import erasure_log
-from streams.key_ring import key_ring_of
 from streams.policy_file import load_policy
 from streams.registry import open_registry
 from streams.vectors import backend_of
@@ -72,7 +71,7 @@ def erase_person(config: Config, request: Request, tell: Callable[[str], None]) 
     """
     _check_policy(config)
     key = load_hash_key(config)
-    persons = person_hashes(request.user_id, key_ring_of(config), key)
+    persons = person_hashes(request.user_id, load_key_ring(config), key)
     at_ms = int(request.at.timestamp() * 1_000)
     places: list[Place] = []
 

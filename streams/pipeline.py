@@ -20,6 +20,7 @@ from operators.guardrails.hold import Hold
 from operators.guardrails.inspect import Inspect
 from operators.guardrails.limit import Limit
 from operators.guardrails.quota import LimitQuota, Spread
+from operators.pii.hashes import digest_key
 from operators.pii.step import Mask
 from operators.tally import TallyMasks
 from operators.windows.measure import Measure
@@ -30,7 +31,7 @@ from schemas.registry import SchemaRegistry
 from schemas.topics import INPUTS, OUTPUTS
 from streams.asking import AskSettings
 from streams.compiled import CompiledDirectory
-from streams.config import Config
+from streams.config import Config, load_key_ring
 from streams.scoring import Score
 from streams.tagging import Tag
 from streams.topology import Shared, Topology
@@ -105,14 +106,14 @@ def front_steps(
     erased: frozenset[str] = frozenset(),
 ) -> tuple[BatchStep, ...]:
     """Gives the steps beside the source: after ``mask`` nothing holds a raw value."""
-    limits = config.limits
+    limits, ring = config.limits, load_key_ring(config)
     settings = DecodeSettings(
         topics=_inputs(config),
-        digest_key=hash_key,
+        digest_key=digest_key(ring, hash_key),
         registry=registry,
         limits=Limits(limits.record_bytes_max, limits.nesting_depth_max, limits.future_skew_ms_max),
     )
-    mask = Mask(policy, hash_key, CompiledDirectory(config.cache.dir.expanduser()))
+    mask = Mask(policy, hash_key, CompiledDirectory(config.cache.dir.expanduser()), ring)
     return Decode(settings), *_tag(config, policy, models), mask, Erase(erased), *_score(config, policy, models), Inspect(policy)
 
 

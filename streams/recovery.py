@@ -43,6 +43,7 @@ class Fingerprint:
         keyed_steps: Name and state version of each keyed step.
         policy: Digest of the policy.
         models: Names of the steps that ask models.
+        keys: Ids of the keys that values are hashed and sealed with; empty in a record of before there were ids.
     """
 
     pipeline: str
@@ -52,6 +53,7 @@ class Fingerprint:
     keyed_steps: Mapping[str, int]
     policy: str
     models: tuple[str, ...] = ()
+    keys: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,11 @@ class RecoveryDirectory:
             problems.append(
                 f"recovery.dir {self.path}: steps that ask models were {_listed(then.models)}, are {_listed(now.models)}, while events were in "
                 "flight; set the configuration (models) back, run once more and stop it in order (SIGTERM), then start with the new one"
+            )
+        if then.keys and then.keys != now.keys and not self.stopped_cleanly:
+            problems.append(
+                f"recovery.dir {self.path}: the keys of hashes and sealed values changed from {then.keys} to {now.keys} while events were in flight; "
+                "put the old ones back (privacy), run once more and stop it in order (SIGTERM), then start with the new ones"
             )
         if problems:
             raise ConfigError(*problems)

@@ -44,6 +44,7 @@ from streams.stop import Abandoned, Stop
 from streams.summary import RunSummary, summary_of
 from streams.telemetry import Telemetry
 from streams.topology import Topology
+from streams.vault import keys_in_use, person_keys
 from streams.versions import PolicyVersions
 
 T = TypeVar("T")
@@ -60,6 +61,7 @@ def run_pipeline(
     until_end: bool = False,
     vectors: Sink | None = None,
     versions: PolicyVersions | None = None,
+    vault: Sink | None = None,
 ) -> RunSummary:
     """Runs until told to stop, or with ``until_end`` until all that is in the input topics now is done and every window is closed.
 
@@ -74,6 +76,7 @@ def run_pipeline(
         until_end: Whether to stop at the end of what is there now.
         vectors: The sink to a vector store (``streams.vectors``); None where none is configured.
         versions: Whose topology it is, where another policy may take over; None runs under one policy from start to end.
+        vault: The sink of what tokens stand for (``streams.vault``); None where no database or key is configured for it.
 
     Raises:
         ConfigError: Before the first poll: a topic is missing, the state belongs to another pipeline, another run holds the directory.
@@ -87,8 +90,9 @@ def run_pipeline(
         RecoveryDirectory(config.recovery.dir) as recovery,
         closing(_Journals(recovery, failpoints)) as journals,
         anchored(config) as anchors,
+        person_keys(config) as persons,
     ):
-        sinks = sinks_of(config, registry, failpoints, vectors, anchors)
+        sinks = sinks_of(config, registry, failpoints, vectors, vault, anchors, persons)
         base = policy_digest if versions is None else _judging_before(recovery, versions, policy_digest)
         judged = topology if versions is None else versions.built(base).topology
         recovery.check(fingerprint_of(judged, config, base))
@@ -198,6 +202,7 @@ def sinks_of(
     registry: SchemaRegistry,
     failpoints: Failpoints,
     vectors: Sink | None = None,
+    vault: Sink | None = None,
     anchors: Anchors | None = None,
     persons: PersonKeys | None = None,
 ) -> tuple[Sink, ...]:
@@ -208,6 +213,7 @@ def sinks_of(
         registry: Where output schemas have their ids.
         failpoints: Where tests kill the process.
         vectors: The sink to a vector store.
+        vault: The sink of what tokens stand for.
         anchors: Told of the heads of the audit chains.
         persons: Keys under which the audit log names persons; None names none.
     """
@@ -216,8 +222,7 @@ def sinks_of(
     sinks: list[Sink] = [kafka_sink(config, registry, failpoints, name=config.pipeline.name, topics=OUTPUTS, on_head=told)]
     if config.timescale is not None:
         sinks.append(TimescaleSink(config.timescale.dsn.get_secret_value()))
-    if vectors is not None:
-        sinks.append(vectors)
+    sinks += [sink for sink in (vectors, vault) if sink is not None]
     return tuple(seal(sink, persons) for sink in sinks)
 
 
@@ -258,6 +263,7 @@ def fingerprint_of(topology: Topology, config: Config, policy_digest: str) -> Fi
         keyed_steps={step.name: step.state_spec.version for step in topology.keyed_steps},
         policy=policy_digest,
         models=tuple(step.name for step in topology.front if isinstance(step, DecidingStep)),
+        keys=keys_in_use(config),
     )
 
 

@@ -44,3 +44,9 @@ def person_hashes(user_id: str, ring: KeyRing, hash_key: bytes) -> tuple[str, ..
     """Gives every hash that stands for a user id, under the key in use first, then under the ring's others: what an erasure has to look for."""
     keys = {hash_key: hash_kid(ring, hash_key)} | {key.secret: key.kid for key in ring.of(KeyUse.HASH)}
     return tuple(UserHash(key, kid).of(user_id) for key, kid in keys.items())
+
+
+def digest_key(ring: KeyRing, hash_key: bytes) -> bytes:
+    """Gives the key that contents of records are digested with: the ring's oldest hash key, so that a duplicate is known across a rotation."""
+    keys = ring.of(KeyUse.HASH)
+    return keys[-1].secret if keys else hash_key

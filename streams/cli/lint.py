@@ -74,6 +74,7 @@ def lint(
 
 def _looked(config: Path | None, policy: Path | None, against: Path | None) -> tuple[PolicyFile | None, list[Finding]]:
     from streams.inference import models_problems
+    from streams.vault import vault_problems
 
     problems: list[str] = []
     advised: list[Finding] = []
@@ -90,7 +91,7 @@ def _looked(config: Path | None, policy: Path | None, against: Path | None) -> t
     try:
         checked = load_policy(named)
         before = load_policy(against).policy if against is not None else _in_force(found)
-        problems += [] if found is None else models_problems(found, checked.policy)
+        problems += [] if found is None else models_problems(found, checked.policy) + vault_problems(found, checked.policy)
         has_models = None if found is None else found.models is not None
         # The packaged policy serves with models and without.
         said = [*advice(checked.policy, before, has_models if named is not None else None), *slow_expressions(checked.policy)]

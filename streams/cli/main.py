@@ -21,6 +21,7 @@ from streams.cli.doctor import doctor
 from streams.cli.erase import erase
 from streams.cli.graph import graph
 from streams.cli.imports import import_runs
+from streams.cli.keys import keys_app
 from streams.cli.lint import lint
 from streams.cli.migrate import migrate
 from streams.cli.models import models_app
@@ -28,6 +29,7 @@ from streams.cli.produce import produce
 from streams.cli.replay import replay
 from streams.cli.report import report
 from streams.cli.retention import retention_app
+from streams.cli.reveal import reveal
 from streams.cli.review import review_app
 from streams.cli.run import run
 from streams.cli.say import complain
@@ -55,6 +57,8 @@ app.command("migrate")(migrate)
 app.command("search")(search)
 app.command("score")(score)
 app.add_typer(models_app)
+app.add_typer(keys_app)
+app.command("reveal")(reveal)
 app.command("lint")(lint)
 app.command("test")(try_cases)
 app.command("replay")(replay)

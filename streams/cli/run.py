@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -49,8 +48,10 @@ def over_file(config: Config, input: Path, output: Path) -> RunSummary:
     from streams.inference import open_models
     from streams.pipeline import build_topology
     from streams.registry import open_registry
+    from streams.vault import check_vault
 
     policy, telemetry, sink = load_policy(config.pipeline.policy), Telemetry(), FilesSink(output)
+    check_vault(config, policy.policy, to_files=True)
     with open_models(config, policy.policy, telemetry) as models:
         topology = build_topology(config, policy.policy, load_hash_key(config), open_registry(config), models=models)
         summary = run_files(topology, input, sink, telemetry)
@@ -78,12 +79,13 @@ def on_kafka(config: Config, until_end: bool, models: TextModels | None = None) 
     from streams.policy_watch import PolicyWatch
     from streams.registry import open_registry
     from streams.run import run_pipeline
+    from streams.vault import vault_problems, vault_sink
     from streams.vectors import vector_sink
     from streams.versions import Built, PolicyVersions
 
     config.require_kafka()
     policy, registry = load_policy(config.pipeline.policy), open_registry(config)
-    hash_key = load_hash_key(config)
+    hash_key, vault = load_hash_key(config), vault_sink(config, policy.policy)
     telemetry, stop = Telemetry(), Stop(config.pipeline.stop_grace_ms / 1000)
     with ExitStack() as stack:
         asked = models or stack.enter_context(open_models(config, policy.policy, telemetry))
@@ -104,12 +106,16 @@ def on_kafka(config: Config, until_end: bool, models: TextModels | None = None) 
         versions = PolicyVersions(policy, built, POLICY_STEPS, telemetry)
         stack.callback(versions.close)
         topology = versions.topology
-        watch = stack.enter_context(PolicyWatch(config.pipeline.policy, versions, partial(models_problems, config), telemetry))
+
+        def wrong(under: Policy) -> list[str]:
+            return [*models_problems(config, under), *vault_problems(config, under)]
+
+        watch = stack.enter_context(PolicyWatch(config.pipeline.policy, versions, wrong, telemetry))
         stack.enter_context(hangup_asks(watch.ask))
         log().info("run.started", pipeline=topology.name, lanes=topology.lanes, policy_id=policy.policy.id, policy_version=policy.policy.version)
         vectors = vector_sink(config, policy.policy, None if asked is None else asked.embed)
         judged = (policy.policy.digest, policy.text)
-        engine = EngineThread(lambda: run_pipeline(topology, *judged, registry, config, telemetry, stop, until_end, vectors, versions))
+        engine = EngineThread(lambda: run_pipeline(topology, *judged, registry, config, telemetry, stop, until_end, vectors, versions, vault))
         summary = engine.result()
         log().info("run.stopped", pipeline=topology.name, rows_in=summary.rows_in, rows_out=summary.passed, rows_dead=sum(summary.dead.values()))
     return summary

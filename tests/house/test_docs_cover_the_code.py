@@ -14,13 +14,14 @@ from sinks.files import FilesSink
 from sinks.kafka import KafkaSink
 from sinks.qdrant import QdrantSink
 from sinks.timescale import TimescaleSink
+from sinks.vault import VaultSink
 from streams.config import Config
 from streams.pipeline import build_topology
 
 from docs_text import blocks
 from source_tree import PRODUCT_PACKAGES, Source, read, sources
 
-_SINKS = {"kafka": KafkaSink, "timescale": TimescaleSink, "qdrant": QdrantSink, "files": FilesSink}
+_SINKS = {"kafka": KafkaSink, "timescale": TimescaleSink, "qdrant": QdrantSink, "vault": VaultSink, "files": FilesSink}
 _DOCTESTED = [source for source in sources(*PRODUCT_PACKAGES) if ">>> " in source.text]
 
 

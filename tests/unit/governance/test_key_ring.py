@@ -12,7 +12,7 @@ TEXT = f"""# made for a test
 hash aaaaaa {OLD}
 wrap aaaaab {WRAP}
 
-hash aaaaac {NEW} # the active one
+hash aaaaac {NEW} # the active one; this is no key
 """
 
 
