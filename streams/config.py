@@ -19,16 +19,14 @@ from governance.key_ring import KeyRing, KeyUse
 from schemas.errors import ConfigError
 from streams.config_file import Path as KeyPath
 from streams.config_file import YamlDocument, read_yaml
+from streams.config_http import AccessConfig, HttpConfig, HttpTlsConfig, JwtConfig, Role
+from streams.config_part import Section, did_you_mean
 from streams.config_sections import (
-    AccessConfig,
     AuditConfig,
     CacheConfig,
     Config,
     ConfluentRegistryConfig,
     FileRegistryConfig,
-    HttpConfig,
-    HttpTlsConfig,
-    JwtConfig,
     KafkaConfig,
     LimitsConfig,
     LineageConfig,
@@ -42,8 +40,6 @@ from streams.config_sections import (
     QdrantServerConfig,
     RecoveryConfig,
     RetryConfig,
-    Role,
-    Section,
     SinkConfig,
     SourceConfig,
     StartEarliest,
@@ -51,7 +47,6 @@ from streams.config_sections import (
     StartTimestamp,
     TestingConfig,
     TimescaleConfig,
-    did_you_mean,
 )
 from streams.hash_key import hash_key_of
 from streams.key_ring import key_ring_of

@@ -50,6 +50,14 @@ from streams.versions import PolicyVersions
 T = TypeVar("T")
 
 
+def _marks_of(recovery: RecoveryDirectory, failpoints: Failpoints, is_settled: bool) -> PolicyMarks:
+    """Gives the marks of which policy judged from where on; after an orderly stop none counts any more."""
+    marks = PolicyMarks(recovery.policy_marks_path, lambda: failpoints.hit("after_policy_mark"))
+    if is_settled:
+        marks.clear()
+    return marks
+
+
 def run_pipeline(
     topology: Topology,
     policy_digest: str,
@@ -111,9 +119,7 @@ def run_pipeline(
         is_settled = recovery.is_settled
         begin = patiently(lambda: _begin(recovery, judged, base, config, source, sinks))
         if versions is not None:
-            marks = PolicyMarks(recovery.policy_marks_path, lambda: failpoints.hit("after_policy_mark"))
-            if is_settled:
-                marks.clear()
+            marks = _marks_of(recovery, failpoints, is_settled)
             # What lies in the topics now may have been judged before the crash, and its outputs written.
             floors = {} if is_settled else patiently(lambda: source.start_offsets(sorted(begin.inputs), "latest"))
             versions.start(marks, base, floors, recovery.keep_policy, journals.keep_for)
