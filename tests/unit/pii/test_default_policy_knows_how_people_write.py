@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
 import polars as pl
 import pytest
@@ -14,9 +15,15 @@ from schemas.events import EVENT, ROW_WATERMARK
 FIELDS = {"topic": "agent_events", "partition": 0, "kind": "agent", "event_type": "x", "event_time": 1_700_000_000_000, "agent_id": "a"}
 
 
+@cache
+def mask() -> Mask:
+    # Building one takes seconds, and masking has no state that shows.
+    return Mask(default_policy(), b"a key of thirty-two bytes or so.")
+
+
 def masked(texts: list[str]) -> list[str]:
     rows = [{**FIELDS, "offset": at, "event_id": f"e{at}", "input": json.dumps(text)} for at, text in enumerate(texts)]
-    outcome = Mask(default_policy(), b"a key of thirty-two bytes or so.")(pl.DataFrame(rows, schema={**EVENT, **ROW_WATERMARK}))
+    outcome = mask()(pl.DataFrame(rows, schema={**EVENT, **ROW_WATERMARK}))
     assert outcome.batch.height == len(texts)
     return [json.loads(text) for text in outcome.batch["input"]]
 
