@@ -118,7 +118,7 @@ def test_steps_are_timed_by_their_own_names(tmp_path: Path) -> None:
         assert front is not None
         front[0](batch(10))
     timed = telemetry.snapshot().histograms["stage_seconds"]
-    assert {stage for (stage,) in timed} == {"decode", "mask", "inspect"}
+    assert {stage for (stage,) in timed} == {"decode", "mask", "erase", "inspect"}
 
 
 def test_zero_processes_leave_the_front_to_this_one() -> None:
