@@ -56,10 +56,13 @@ class ErasureLog:
 
         Raises:
             RetryableError: The cluster does not answer: nothing may be processed meanwhile.
+            FatalError: It refuses this client.
         """
+        said: list[KafkaError] = []
         consumer = Consumer(
             {
                 **self.client,
+                "error_cb": said.append,
                 "group.id": "headrace-erasures",
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
@@ -68,20 +71,24 @@ class ErasureLog:
             }
         )
         try:
-            return self._read(consumer)
+            return self._read(consumer, said)
         finally:
             consumer.close()
 
-    def _read(self, consumer: Consumer) -> dict[str, Erasure]:
+    def _read(self, consumer: Consumer, said: list[KafkaError]) -> dict[str, Erasure]:
         failure = None
         try:
             found = consumer.list_topics(self.name, timeout=self.timeout_s).topics[self.name]
         except KafkaException as error:
-            failure = kafka_failure(error, f"metadata of {self.name}")
+            consumer.poll(0)  # hands over what the client knows better than "timed out"
+            refused = [known for known in said if known.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL)]
+            failure = kafka_failure(refused[0] if refused else error, f"metadata of {self.name}")
         if failure is not None:
             raise failure
         if found.error is not None:
-            return {}
+            if found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                return {}
+            raise kafka_failure(found.error, f"metadata of {self.name}")
         reading = set(found.partitions)
         consumer.assign([TopicPartition(self.name, partition, 0) for partition in sorted(reading)])
         erased: dict[str, Erasure] = {}

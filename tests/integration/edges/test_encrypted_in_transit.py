@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from confluent_kafka.admin import AclOperation, ResourceType
 
-from schemas.topics import INPUTS, OUTPUTS
+from schemas.topics import CONTROLS, INPUTS, OUTPUTS, REPORTS
 from streams.fleet.book import Book
 from streams.fleet.fleet import Fleet
 from streams.fleet.record import FleetRecord
@@ -35,7 +35,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def broker(parts_cache: Path, keys: Path) -> Iterator[SecuredBroker]:
     with SecuredBroker(parts_cache, certified(keys, "broker", "ours")) as running:
-        running.create_topics({PREFIX + topic: PARTITIONS for topic in (*INPUTS, *OUTPUTS)})
+        running.create_topics({PREFIX + topic: PARTITIONS for topic in (*INPUTS, *OUTPUTS, *REPORTS)} | {PREFIX + topic: 1 for topic in CONTROLS})
         grant_least(running)
         yield running
 
@@ -57,11 +57,12 @@ def deployment(broker: SecuredBroker, server: SecuredPostgres, keys: Path, tmp_p
 def grant_least(broker: SecuredBroker) -> None:
     """Grants what docs/security.md lists."""
     read, write, describe = AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE
-    for topic in INPUTS:
+    for topic in (*INPUTS, *CONTROLS, *REPORTS):
         broker.grant(ResourceType.TOPIC, PREFIX + topic, read, describe)
     for topic in OUTPUTS:
         broker.grant(ResourceType.TOPIC, PREFIX + topic, read, write, describe)
-    broker.grant(ResourceType.GROUP, "secured", read)
+    for group in ("secured", "headrace-erasures"):
+        broker.grant(ResourceType.GROUP, group, read)
     broker.grant(ResourceType.TRANSACTIONAL_ID, "secured", write, describe)
 
 

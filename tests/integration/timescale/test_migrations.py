@@ -40,6 +40,8 @@ def test_a_new_database_gets_everything_and_a_second_run_nothing(database: str) 
         "audit_links",
         "audit_heads",
         "audit_anchors",
+        "contract_quarantine",
+        "contract_results",
         "erasure_proofs",
         "review_history",
         "review_releases",
