@@ -96,9 +96,9 @@ def test_nothing_gets_out_of_the_kafka_engine(deployment: Deployment) -> None:
         ("stderr of the second run", done.stderr.encode()),
         *((f"killed: {place}", data) for place, data in state),
         *((f"ended: {place}", data) for place, data in bytes_below(deployment.folder)),
-        *_topics(deployment),
-        *_tables(deployment),
-        *_points(deployment.folder / "vectors"),
+        *topics_of(deployment),
+        *tables_of(deployment),
+        *points_of(deployment.folder / "vectors"),
     ]
     plain = assert_clean(made, iter(places))
     # The plain agent is where agents are: in the topics, the tables and the state; so these places were searched.
@@ -116,7 +116,7 @@ def _line(topic: str, value: bytes) -> bytes:
     return b'{"topic":"' + topic.encode() + b'",' + value[1:]
 
 
-def _points(folder: Path) -> Iterator[tuple[str, bytes]]:
+def points_of(folder: Path) -> Iterator[tuple[str, bytes]]:
     """Gives ids and payloads of all vectors: in the files they may be compressed."""
     shard = edge.EdgeShard.load(str(folder / "agent_steps"))
     records, _ = shard.scroll(edge.ScrollRequest(limit=100_000, with_payload=True))
@@ -145,7 +145,7 @@ def _watched_until_killed(
             while True:
                 assert subprocess.Popen.poll(process) is None, (deployment.folder / "err.log").read_text()[-3000:]
                 assert time.monotonic() < until, "the run did not get through the records"
-                page = _page(port, "metrics")
+                page = page_of(port, "metrics")
                 polled = sum(
                     float(line.split()[-1])
                     for line in page.decode().splitlines()
@@ -155,7 +155,7 @@ def _watched_until_killed(
                 if polled >= count and in_flight and float(in_flight[0].split()[-1]) == 0 and any((deployment.recovery / "state").rglob("*.pack")):
                     break
                 time.sleep(0.05)
-            pages = [(name, _page(port, name)) for name in ("metrics", "ready", "live", "nothing")]
+            pages = [(name, page_of(port, name)) for name in ("metrics", "ready", "live", "nothing")]
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait(10)
@@ -163,7 +163,7 @@ def _watched_until_killed(
     return pages, logs, list(bytes_below(deployment.folder))
 
 
-def _page(port: int, name: str) -> bytes:
+def page_of(port: int, name: str) -> bytes:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/{name}", timeout=5) as answer:
             found = answer.read()
@@ -176,7 +176,7 @@ def _page(port: int, name: str) -> bytes:
     return found
 
 
-def _topics(deployment: Deployment) -> Iterator[tuple[str, bytes]]:
+def topics_of(deployment: Deployment) -> Iterator[tuple[str, bytes]]:
     """Gives keys, values and headers of every record on the output topics, aborted ones too."""
     for topic in OUTPUTS:
         settings = {
@@ -202,10 +202,10 @@ def _topics(deployment: Deployment) -> Iterator[tuple[str, bytes]]:
             yield f"topic {topic} {name}", b"\n".join(parts)
 
 
-def _tables(deployment: Deployment) -> Iterator[tuple[str, bytes]]:
+def tables_of(deployment: Deployment) -> Iterator[tuple[str, bytes]]:
     """Gives every row of every table of the database as text."""
     with psycopg.connect(deployment.dsn) as connection:
-        tables = connection.execute("select table_name from information_schema.tables where table_schema = 'public'").fetchall()
-        for (table,) in tables:
-            rows = connection.execute(f'select t::text from "{table}" t').fetchall()
+        tables = connection.execute("select table_schema, table_name from information_schema.tables where table_schema in ('public', 'vault')").fetchall()
+        for schema, table in tables:
+            rows = connection.execute(f'select t::text from "{schema}"."{table}" t').fetchall()
             yield f"table {table}", "\n".join(row[0] for row in rows).encode()
