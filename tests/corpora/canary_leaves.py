@@ -1,10 +1,12 @@
-"""The frozen corpus of canaries: each personal value stands once, in one kind of leaf of one record. No draw is made: the same call gives the same bytes."""
+"""The frozen corpus of canaries: each personal value stands once, in one kind of leaf of one record.
+
+No draw is made: the same call gives the same bytes.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +38,10 @@ def _base64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
+def _html(text: str) -> str:
+    return "".join(sign if sign.isalnum() or sign == " " else f"&#{ord(sign)};" for sign in text)
+
+
 #: By kind of leaf: the content of an event, from the value and the sentence around it.
 LEAVES: Final[Mapping[str, Callable[[str, str], Any]]] = MappingProxyType(
     {
@@ -49,7 +55,7 @@ LEAVES: Final[Mapping[str, Callable[[str, str], Any]]] = MappingProxyType(
         "map key": lambda value, _: {value: 1},
         "URL query": lambda value, _: f"GET https://api.example.com/find?who={quote(value)}&page=2",
         "percent": _in_text(lambda text: quote(text, safe="")),
-        "HTML": _in_text(lambda text: html.escape("".join(sign if sign.isalnum() or sign == " " else f"&#{ord(sign)};" for sign in text)).replace("&amp;", "&")),
+        "HTML": _in_text(_html),
         "HTML, every sign": _in_text(lambda text: "".join(f"&#x{ord(sign):x};" for sign in text)),
         "unicode escapes": _in_text(lambda text: "".join(f"\\u{ord(sign):04x}" for sign in text)),
         "base64": _in_text(_base64),
@@ -123,7 +129,13 @@ def _planted(topic: str, entity: str, leaf: str, value: str, sentence: str, even
         value = value.split()[1]
     elif leaf == "Avro":
         fields[content] = sentence.replace("@", value, 1)
-        return Canary(value, entity, leaf, topic, avro_bytes(as_avro(_known(topic, fields), topic), avro.text(INPUTS[topic].schema), 1 + list(INPUTS).index(topic)))
+        return Canary(
+            value,
+            entity,
+            leaf,
+            topic,
+            avro_bytes(as_avro(_known(topic, fields), topic), avro.text(INPUTS[topic].schema), 1 + list(INPUTS).index(topic)),
+        )
     else:
         key, headers = _around(leaf, value, sentence, fields)
     return Canary(value, entity, leaf, topic, json.dumps(fields, ensure_ascii=False).encode(), key, headers)

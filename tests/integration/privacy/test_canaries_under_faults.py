@@ -43,7 +43,7 @@ ALL = (
 @pytest.mark.parametrize(
     ("topics", "deaths"),
     [
-        pytest.param(("agent_events",), FEW, id="few"),
+        pytest.param(("agent_events",), FEW, id="few", marks=pytest.mark.slow),
         pytest.param(tuple(INPUTS), ALL, id="all", marks=pytest.mark.slow),
     ],
 )

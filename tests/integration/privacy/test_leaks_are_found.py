@@ -14,13 +14,14 @@ import pytest
 from prometheus_client import generate_latest
 
 import operators.pii.step
+from governance.data_classes import Handling
 from governance.parse import default_policy
 from governance.pii import ExtraRecogniser
 from operators.contract import Outcome
 from operators.pii.mask import TextMasker
 from operators.pii.spec import RecogniserSpec
 from operators.pii.step import Mask
-from schemas.events import CONTENT, RAW
+from schemas.events import RAW
 from sinks.files import FilesSink
 from streams.config import Config
 from streams.engines.files import run_frames
@@ -77,7 +78,8 @@ def run(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.M
     def through() -> Run:
         default = default_policy()
         endless = ExtraRecogniser(entity="ENDLESS", name="Endless", patterns=(_endless(),))
-        policy = replace(default, pii=replace(default.pii, recognisers=(*default.pii.recognisers, endless)))
+        entities = (*default.pii.entities, ("ENDLESS", Handling.MASK))
+        policy = replace(default, pii=replace(default.pii, entities=entities, recognisers=(*default.pii.recognisers, endless)))
         configure_logging()
         telemetry, config = Telemetry(), Config()
         topology = build_topology(config, policy, KEY, open_registry(config))
@@ -87,7 +89,9 @@ def run(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.M
         sink.publish()
         told = capfd.readouterr()
         files = {str(path.relative_to(tmp_path)): path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()}
-        return Run({**files, "stdout": told.out.encode(), "stderr": told.err.encode(), "metrics": generate_latest(telemetry.registry)}, dict(summary.dead))
+        return Run(
+            {**files, "stdout": told.out.encode(), "stderr": told.err.encode(), "metrics": generate_latest(telemetry.registry)}, dict(summary.dead)
+        )
 
     return through
 
@@ -135,8 +139,13 @@ def passes_raw_on_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def quotes_a_value_in_a_dead_letter(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = operators.pii.step.dead_rows
-    monkeypatch.setattr(operators.pii.step, "dead_rows", lambda rows, **given: whole(rows, **{**given, "reason": pl.coalesce(CONTENT)}))
+    place = ["topic", "partition", "offset"]
+
+    def change(batch: pl.DataFrame, outcome: Outcome) -> Outcome:
+        said = outcome.dead.drop("reason").join(batch.select(*place, pl.col("input").alias("reason")), on=place, how="left")
+        return replace(outcome, dead=said.select(outcome.dead.columns))
+
+    _after(change, monkeypatch)
 
 
 def labels_a_metric_with_a_value(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -205,7 +205,9 @@ def topics_of(deployment: Deployment) -> Iterator[tuple[str, bytes]]:
 def tables_of(deployment: Deployment) -> Iterator[tuple[str, bytes]]:
     """Gives every row of every table of the database as text."""
     with psycopg.connect(deployment.dsn) as connection:
-        tables = connection.execute("select table_schema, table_name from information_schema.tables where table_schema in ('public', 'vault')").fetchall()
+        tables = connection.execute(
+            "select table_schema, table_name from information_schema.tables where table_schema in ('public', 'vault')"
+        ).fetchall()
         for schema, table in tables:
             rows = connection.execute(f'select t::text from "{schema}"."{table}" t').fetchall()
             yield f"table {table}", "\n".join(row[0] for row in rows).encode()
