@@ -82,13 +82,17 @@ def _malformed(topic: str) -> Iterator[bytes]:
 
 
 def _odd_fields(topic: str) -> Iterator[bytes]:
-    good = _event(topic, "fine")[:-1]
-    for number in _NUMBERS:
-        yield good + b',"latency_ms":%s}' % number.encode()
-        yield good + b',"timestamp":%s}' % number.encode()
+    for name in ("latency_ms", "execution_time_ms", "value", "timestamp"):
+        for number in _NUMBERS:
+            yield _without(topic, name) + f',"{name}":{number}}}'.encode()
     for text in _STRINGS:
-        yield good + f',"event_id":"{text}"}}'.encode()
-        yield good + f',"{text}":{{"{text}":"{text}"}}}}'.encode()
+        yield _without(topic, "event_id") + f',"event_id":"{text}"}}'.encode()
+        yield _without(topic, "") + f',"{text}":{{"{text}":"{text}"}}}}'.encode()
+
+
+def _without(topic: str, name: str) -> bytes:
+    """An event that lacks a field, without its last brace."""
+    return json.dumps({key: value for key, value in EXAMPLES[topic].items() if key != name}).encode()[:-1]
 
 
 def _odd_contents(topic: str) -> Iterator[bytes]:
