@@ -19,7 +19,7 @@ from tests.fixtures.deployment import ROOT, Deployment, make_deployment
 from tests.fixtures.words import ATTACK, PEOPLE
 from tests.integration.pipeline.test_kills import final_state
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
 
 #: Lives in the order of their deaths, each with the models that are away in it.
 DEATHS = (
@@ -122,7 +122,7 @@ def numbered(deployment: Deployment, records: Sequence[FleetRecord]) -> dict[tup
 
 @pytest.mark.parametrize(
     "reactions",
-    [pytest.param(("reject", "reject"), id="reject", marks=pytest.mark.slow), pytest.param(("rules_only", "rules_only"), id="rules_only")],
+    [pytest.param(("reject", "reject"), id="reject"), pytest.param(("rules_only", "rules_only"), id="rules_only")],
 )
 def test_kills_and_outages_give_what_an_unkilled_run_gives_whose_models_are_away_for_the_same_records(
     reactions: tuple[str, str], kafka: KafkaBroker, postgres: PostgresServer, database: str, tmp_path: Path

@@ -18,7 +18,7 @@ from streams.fleet.record import PASSED, FleetRecord
 from tests.fixtures.deployment import ROOT, Deployment
 from tests.fixtures.words import PEOPLE
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
 
 #: Lives in the order of their deaths, each with the models that are away in it. Without the embedder the run waits, after its first writes to Kafka.
 DEATHS = (("after_commit:2", ""), ("before_snapshot:2", ""), ("after_commit:1", "embedder"), ("after_pack:2", ""), ("after_commit:1", "embedder"))

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[3]
 _DEADLINE_S = 280
 
 
-@pytest.mark.parametrize("module", ["test_fit.py", pytest.param("test_quality.py", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["test_fit.py", "test_quality.py"])
 def test_the_fit_keeps_what_it_promises(module: str, training_python: Path) -> None:
     folder = ROOT / "tests" / "integration" / "training" / "inside"
     command = [training_python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--confcutdir={folder}", folder / module]
