@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from itertools import accumulate
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from presidio_analyzer import AnalyzerEngine
@@ -21,6 +23,10 @@ _SCORE_MAX: Final = 1.0
 #: spaCy cuts a text at white space before all else; one space after a word belongs to the word.
 _PIECES: Final = re.compile(r"\S+ ?|\s+")
 _DIGIT: Final = re.compile(r"[0-9]").search
+_END: Final = attrgetter("end")
+#: How far a keyword is looked for from one finding before the whole text is looked through once for all. The words around a finding are seldom
+#: further; in a text without keywords each of thousands of findings would walk through all of it.
+WALK_MAX: Final = 64
 
 
 class Token(NamedTuple):
@@ -104,6 +110,13 @@ class ContextWords:
         return Token(lower, end, () if skipped else tuple(lower.split(":")))
 
 
+class _Keywords(NamedTuple):
+    """Keywords of a text in order: piece and token of each, and the word in lower case."""
+
+    places: list[tuple[int, int]]
+    lowers: list[str]
+
+
 class Surroundings:
     """The words of one text, tokenised as far as somebody asks for them.
 
@@ -120,6 +133,7 @@ class Surroundings:
         self._ascii = text.isascii()
         self._has_colon = ":" in text
         self._colon_words: dict[str, bool] = {}
+        self._first: dict[str, int] = {}
 
     def support(self, start: int, context: Sequence[str]) -> bool:
         """Whether one of the context words is part of the token at an offset or of the five keywords before it.
@@ -133,16 +147,8 @@ class Surroundings:
         if near is not None and (near or self._leads_nowhere(start, context)):
             return near
         index, own = self._place(start)
-        left = 0 if near is False else self._source.words_before
-        for token in self._backward(index, own) if left else ():
-            if self._is_keyword(token):
-                if any(word in token.lower for word in context):
-                    return True
-                left -= 1
-                if not left:
-                    break
-        following = next((token.lower for token in self._forward(index, own) if self._is_keyword(token)), "")
-        return any(word in following for word in context)
+        before = self._before(index, own, 0 if near is False else self._source.words_before)
+        return any(word in lower for lower in (*before, self._following(index, own)) for word in context)
 
     def _near(self, start: int, context: Sequence[str]) -> bool | None:
         """Whether a context word is part of the token at an offset or of the keywords before it, from bounds on the number of keywords.
@@ -153,15 +159,20 @@ class Surroundings:
         index, offset = self._piece_at(start)
         if not self._ascii or index == len(self._ends) or self._pieces[index][offset] == " " or _holds(self._pieces[index], context):
             return None
-        if not any(self._lower.find(word, 0, start) >= 0 for word in context):
+        if not any(self._ends_before(word, start) for word in context):
             return False
         # How many more keywords are looked at, with as few and with as many of them up to here as there can be.
         most = self._source.words_before - (self._pieces[index][offset].isdigit() and ":" not in self._pieces[index])
         least = self._source.words_before - 1 - offset
-        for piece in self._pieces[index - 1 :: -1] if index else ():
+        for steps, at in enumerate(range(index - 1, -1, -1)):
+            if steps == WALK_MAX:
+                return None
+            piece = self._pieces[at]
             if self._source.is_cheap(piece) or _holds(piece, context):
                 for token in reversed(self._source.tokens(piece)):
-                    if most > 0 and self._is_keyword(token):
+                    if most <= 0:
+                        break
+                    if self._is_keyword(token):
                         if any(word in token.lower for word in context):
                             return True if least > 0 else None
                         most, least = most - 1, least - 1
@@ -176,8 +187,9 @@ class Surroundings:
         index, offset = self._piece_at(start)
         if _has_keyword(self._pieces[index], offset):
             return True
-        for piece in self._pieces[index + 1 :]:
-            if _holds(piece, context):
+        for steps, at in enumerate(range(index + 1, len(self._pieces))):
+            piece = self._pieces[at]
+            if steps == WALK_MAX or _holds(piece, context):
                 return False
             if _has_keyword(piece, 0) or (self._source.is_cheap(piece) and any(map(self._is_keyword, self._source.tokens(piece)))):
                 return True
@@ -192,14 +204,55 @@ class Surroundings:
         """The piece, and in it the token, that holds an offset or comes next after it."""
         index = bisect_right(self._ends, start)
         if index < len(self._ends):
-            offset = start - (self._ends[index] - len(self._pieces[index]))
-            for own, token in enumerate(self._source.tokens(self._pieces[index])):
-                if token.end > offset:
-                    return index, own
+            tokens = self._source.tokens(self._pieces[index])
+            own = bisect_right(tokens, start - (self._ends[index] - len(self._pieces[index])), key=_END)
+            if own < len(tokens):
+                return index, own
             index += 1  # the one space after a word
         if index == len(self._ends):
             raise ValueError("a finding starts after the last token")
         return index, 0
+
+    def _before(self, index: int, own: int, count: int) -> list[str]:
+        """The last keywords up to a token, itself included, as many as are asked for, in lower case."""
+        found: list[str] = []
+        for steps, token in enumerate(self._backward(index, own) if count else ()):
+            if steps == WALK_MAX:
+                at = bisect_right(self._keywords.places, (index, own))
+                return self._keywords.lowers[max(0, at - count) : at]
+            if self._is_keyword(token):
+                found.append(token.lower)
+                if len(found) == count:
+                    break
+        return found
+
+    def _following(self, index: int, own: int) -> str:
+        """The first keyword from a token on, in lower case; empty where none comes."""
+        for steps, token in enumerate(self._forward(index, own)):
+            if steps == WALK_MAX:
+                at = bisect_left(self._keywords.places, (index, own))
+                return self._keywords.lowers[at] if at < len(self._keywords.lowers) else ""
+            if self._is_keyword(token):
+                return token.lower
+        return ""
+
+    @cached_property
+    def _keywords(self) -> _Keywords:
+        """Every keyword of the text: made where one finding is far from the next keyword, for others will be too."""
+        found = _Keywords([], [])
+        for index, piece in enumerate(self._pieces):
+            for own, token in enumerate(self._source.tokens(piece)):
+                if self._is_keyword(token):
+                    found.places.append((index, own))
+                    found.lowers.append(token.lower)
+        return found
+
+    def _ends_before(self, word: str, start: int) -> bool:
+        """Whether a word stands before an offset, wherever."""
+        first = self._first.get(word)
+        if first is None:
+            first = self._first[word] = self._lower.find(word)
+        return 0 <= first <= start - len(word)
 
     def _is_keyword(self, token: Token) -> bool:
         return token.keywords == (token.lower,) or (self._has_colon and self._is_colon_word(token.lower))
@@ -207,10 +260,13 @@ class Surroundings:
     def _is_colon_word(self, lower: str) -> bool:
         """Whether a token with colons holds the word as one of its keywords: then it counts as keyword wherever it stands, stop words too.
 
-        Only pieces in which it stands beside a colon are tokenised. Beyond ASCII, lower case depends on neighbours.
+        Only pieces in which it stands beside a colon are tokenised, until so many words were asked for that all with a colon are. Beyond ASCII,
+        lower case depends on neighbours.
         """
         known = self._colon_words.get(lower)
         if known is None:
+            if len(self._colon_words) >= WALK_MAX:
+                return lower in self._words_at_colons
             after, before = f"{lower}:", f":{lower}"
             known = self._colon_words[lower] = (not self._ascii or after in self._lower or before in self._lower) and any(
                 lower in token.keywords
@@ -221,15 +277,23 @@ class Surroundings:
             )
         return known
 
+    @cached_property
+    def _words_at_colons(self) -> frozenset[str]:
+        """The keywords of every token with colons."""
+        tokens = (token for piece in self._pieces if ":" in piece for token in self._source.tokens(piece))
+        return frozenset(word for token in tokens if ":" in token.lower for word in token.keywords)
+
     def _backward(self, index: int, own: int) -> Iterator[Token]:
-        yield from self._source.tokens(self._pieces[index])[own::-1]
-        for piece in self._pieces[index - 1 :: -1] if index else ():
-            yield from self._source.tokens(piece)[::-1]
+        tokens = self._source.tokens(self._pieces[index])
+        yield from (tokens[at] for at in range(own, -1, -1))
+        for at in range(index - 1, -1, -1):
+            yield from reversed(self._source.tokens(self._pieces[at]))
 
     def _forward(self, index: int, own: int) -> Iterator[Token]:
-        yield from self._source.tokens(self._pieces[index])[own:]
-        for piece in self._pieces[index + 1 :]:
-            yield from self._source.tokens(piece)
+        tokens = self._source.tokens(self._pieces[index])
+        yield from (tokens[at] for at in range(own, len(tokens)))
+        for at in range(index + 1, len(self._pieces)):
+            yield from self._source.tokens(self._pieces[at])
 
 
 def _has_keyword(piece: str, offset: int) -> bool:

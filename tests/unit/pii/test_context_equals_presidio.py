@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 from collections.abc import Iterator
 
 import pytest
@@ -58,6 +59,14 @@ def test_bounds_tell_what_tokens_tell(recogniser: Recogniser, hard: list[str], t
     assert [text for text, fast, slow in zip(hard, recogniser.spans(hard), tokenised, strict=True) if fast != slow] == []
 
 
+@pytest.mark.parametrize("walk", [0, 1, 3])
+def test_a_text_that_is_looked_through_once_tells_what_walks_tell(
+    walk: int, recogniser: Recogniser, hard: list[str], tokenised: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "WALK_MAX", walk)
+    assert [text for text, fast, slow in zip(hard, recogniser.spans(hard), tokenised, strict=True) if fast != slow] == []
+
+
 def test_bounds_settle_most_findings(recogniser: Recogniser, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(Surroundings, "_place")
     texts = [f"please charge the card with 12-Qa for order {number}" for number in range(100)]
@@ -80,7 +89,12 @@ def _nothing_follows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Surroundings, "_leads_nowhere", lambda *_: True)
 
 
-@pytest.mark.parametrize("mutate", [_tokens_with_colons_are_keywords, _every_piece_is_a_keyword, _nothing_follows])
+def _the_index_is_off_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context, "WALK_MAX", 0)
+    monkeypatch.setattr(context, "bisect_left", lambda places, place: min(bisect_left(places, place) + 1, len(places)))
+
+
+@pytest.mark.parametrize("mutate", [_the_index_is_off_by_one, _tokens_with_colons_are_keywords, _every_piece_is_a_keyword, _nothing_follows])
 def test_every_mutant_of_the_bounds_is_caught(
     mutate: object, recogniser: Recogniser, hard: list[str], tokenised: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
