@@ -59,6 +59,10 @@ def attacks(time_ms: int) -> list[Json]:
     ]
 
 
+#: An idle stream is closed one metric window past its newest event; masks are counted in windows of their own.
+METRIC_WINDOW_MS, TALLY_WINDOW_MS, TALLY_LATENESS_MS = 10_000, 60_000, 60_000
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("recorded")
@@ -178,6 +182,9 @@ def test_kafka_gives_what_files_give(by_files: Done, on_kafka: tuple[Done, Deplo
             continue
         records = [record for record in done.topics[topic] if record.get("what") != "policy"]  # a start on Kafka writes down which policy judges
         found, expected = by_id(topic, records, without), by_id(topic, by_files.topics[topic], without)
+        if topic == "audit_log":  # files end and close every count of masks; on Kafka those that are not past their lateness wait for later events
+            passed = max(event["event_time"] for event in by_files.topics["enriched_events"]) + METRIC_WINDOW_MS - TALLY_WINDOW_MS - TALLY_LATENESS_MS
+            expected = {uid: entry for uid, entry in expected.items() if entry["what"] != "masks" or entry["event_time"] <= passed}
         assert found.keys() == expected.keys(), topic
         assert {uid: found[uid] for uid in found if found[uid] != expected[uid]} == {}, topic
 

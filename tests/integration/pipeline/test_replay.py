@@ -66,7 +66,12 @@ def test_a_range_is_judged_again_with_recorded_scores_and_nothing_is_touched(kaf
 
     # Every score of the run is above one in a million: under this policy all that were scored are flagged, by their recorded scores.
     strict = tmp_path / "strict.yaml"
-    strict.write_text(re.sub(r"threshold: 0\.98\b", "threshold: 0.000001", PACKAGED).replace('version: "', 'version: "strict', 1), encoding="utf-8")
+    strict.write_text(
+        re.sub(r"(id: scores\.injection\b.*?threshold: )0\.\d+", r"\g<1>0.000001", PACKAGED, count=1, flags=re.DOTALL).replace(
+            'version: "', 'version: "strict', 1
+        ),
+        encoding="utf-8",
+    )
     for against in ((), ("--against", "recorded")):
         found = replayed(deployment, strict, "--from", "1970-01-01T00:00:00Z", *against)
         gained = {rule["rule"]: rule["gained"] for rule in found["rules"]}
