@@ -158,7 +158,8 @@ class TritonServer(EmbeddedPart):
 
     def _settled(self, names: Sequence[str]) -> bool:
         """Whether the server answers: it does when it has tried to load every model; one that it could not even read is not in its index."""
-        if not accepts(self.grpc_port):
+        # The page of metrics opens last, after the models are ready.
+        if not accepts(self.grpc_port) or not accepts(self.metrics_port):
             return False
         try:
             index = ModelControl(self.endpoint).index()
