@@ -57,11 +57,10 @@ def test_each_record_of_the_corpus_has_a_fate_in_time(steps: Sequence[BatchStep]
     assert {"passed", "json_invalid", "bytes_invalid", "schema_unknown", "nesting_too_deep", "record_oversized", "type_mismatch"} <= told
 
 
-@pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="masking takes time with the square of the number of values in one text: 5 s at 40 kB, 15 s at 80 kB")
-def test_a_text_full_of_addresses_is_masked_in_time(steps: Sequence[BatchStep]) -> None:
+@pytest.mark.parametrize("text", ["mia@example.com ", "mia@example.com,", "https://a.example.com/x?email=a@b.com ", '{"email":"x@y.com"} '])
+def test_a_text_full_of_values_is_masked_in_time(text: str, steps: Sequence[BatchStep]) -> None:
     begin = time.perf_counter()
-    fates(steps, [("agent_events", _written("mia@example.com " * 5_000))])
+    fates(steps, [("agent_events", _written((text * 10_000)[:150_000]))])
     assert time.perf_counter() - begin < RECORD_S
 
 
