@@ -23,6 +23,8 @@ NULLABLE: Final = ("session_id", "user_id", "tool_name", "model", "status", "lat
 #: Columns whose distribution is watched; whole numbers, not negative.
 COUNTED: Final = ("latency_us", "input_tokens", "output_tokens")
 _BUCKETS: Final = 64
+#: Stands as entity where a list of what was masked is cut off.
+_MORE: Final = "TRUNCATED"
 _PPM: Final = 1_000_000
 
 
@@ -73,7 +75,7 @@ def profile_of(rows: Iterable[Mapping[str, Any]]) -> Profile:
     for row in rows:
         total += 1
         nulls.update(column for column in NULLABLE if row.get(column) is None)
-        entities.update({entry[0] for entry in json.loads(row["masked"])} if row.get("masked") else ())
+        entities.update({entry[0] for entry in json.loads(row["masked"])} - {_MORE} if row.get("masked") else ())
         for column, found in counts.items():
             value = row.get(column)
             if value is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -70,7 +71,7 @@ def row_of(topic: str, value: bytes | None, registry: SchemaRegistry) -> dict[st
     """Gives the fields of a record as it lies in Kafka; one that cannot be read has none and says so."""
     try:
         found = _decoded(value or b"", registry)
-    except (ValueError, LookupError, EOFError, TypeError, RecursionError, ArithmeticError, RecordError):
+    except (ValueError, LookupError, EOFError, TypeError, RecursionError, ArithmeticError, struct.error, RecordError):
         # Whatever a hostile record makes a decoder raise: the record is not readable, and its bytes go nowhere.
         return {READABLE: False}
     return seen(topic, found) if isinstance(found, dict) else {READABLE: False}

@@ -15,9 +15,10 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, OctKey, RSAKey
 from pydantic import SecretStr
 
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, FatalError
 from streams.access import Access
 from streams.config import AccessConfig, Config, HttpConfig, HttpTlsConfig, JwtConfig, Role, load_config
+from streams.contracts.report import stop_pipeline
 from streams.health import PAGES, HealthServer
 from streams.telemetry import Telemetry
 from tests.fixtures.certificates import authority, certified
@@ -194,6 +195,23 @@ def test_pages_over_tls_answer_who_trusts_the_authority(tmp_path: Path) -> None:
         with pytest.raises((http.client.HTTPException, OSError)):
             plain.getresponse()
         plain.close()
+
+
+def test_a_broken_contract_stops_a_pipeline_whose_pages_are_secured_and_no_other(tmp_path: Path, stops: list[str]) -> None:
+    for name in ("ours", "strangers"):
+        authority(tmp_path, name)
+    own, strange = certified(tmp_path, "pages", "ours"), certified(tmp_path, "other", "strangers")
+    secured = HttpConfig(port=0, host="0.0.0.0", tls=HttpTlsConfig(chain=own.chain, key=own.key), access=TOKEN_ACCESS)
+    with HealthServer(secured, Telemetry(), stop=lambda: stops.append("asked")) as server:
+        at = secured.model_copy(update={"port": server.port})
+        with pytest.raises(FatalError, match=r"did not take the stop \(ConnectError\)"):
+            stop_pipeline(at.model_copy(update={"tls": HttpTlsConfig(chain=strange.chain, key=strange.key)}))
+        viewer = AccessConfig(tokens={Role.VIEWER: SecretStr(TOKENS[Role.VIEWER])})
+        with pytest.raises(FatalError, match=r"did not take the stop \(status 401\)"):
+            stop_pipeline(at.model_copy(update={"access": viewer}))
+        assert stops == []
+        stop_pipeline(at)
+    assert stops == ["asked"]
 
 
 def test_a_certificate_that_is_not_there_is_named(tmp_path: Path) -> None:
