@@ -233,8 +233,9 @@ class RulesReader:
         if ("tools" in values) == ("schema" in values):
             reader.problem(_place(values), path, "a schema rule needs either tools (a schema for each) or schema (one for all); leave one")
         schemas = [(glob, node, f"{path}.tools.{glob}") for glob, node in reader.mapping(*pick(values, "tools", path), open_keys=True).items()]
-        if "schema" in values:
-            schemas.append(("*", *pick(values, "schema", path)))  # type: ignore[arg-type]
+        node_of_all, at_all = pick(values, "schema", path)
+        if node_of_all is not None:
+            schemas.append(("*", node_of_all, at_all))
         read = tuple((glob, schema) for glob, node, at in schemas if (schema := read_json_schema(reader, node, at)) is not None)
         column = reader.word(*pick(values, "column", path), CONTENT) or "input"
         return SchemaRule(*_head(common), self._globs(*pick(values, "agents", path)) or ("*",), column, read)

@@ -36,7 +36,7 @@ class Audit:
 
 def _entries(judged: pl.DataFrame) -> pl.DataFrame:
     uids = [audit_uid("decision", uid) for uid in judged["event_uid"]]
-    columns = {
+    columns: dict[str, pl.Series | pl.Expr] = {
         "audit_uid": pl.Series(uids, dtype=pl.String),
         "event_time": pl.col("event_time"),
         "what": pl.lit("decision"),
@@ -52,4 +52,4 @@ def _entries(judged: pl.DataFrame) -> pl.DataFrame:
         "policy_version": pl.col("policy_version"),
         "detail": pl.lit(None, dtype=pl.String),
     }
-    return judged.select(**columns).select(_SCHEMA.names()).cast(_SCHEMA)  # type: ignore[arg-type]
+    return judged.select(**columns).select(_SCHEMA.names()).cast(_SCHEMA)

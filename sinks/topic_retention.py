@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import (  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs do not re-export what the module offers
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,

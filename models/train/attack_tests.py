@@ -29,7 +29,8 @@ class _Loader(yaml.SafeLoader):
 
 
 def _included(loader: yaml.SafeLoader, node: yaml.nodes.Node) -> Any:
-    path = Path(loader.name).parent / str(loader.construct_scalar(node))  # type: ignore[arg-type]
+    assert isinstance(node, yaml.ScalarNode), "an include names one file"
+    path = Path(loader.name).parent / str(loader.construct_scalar(node))
     return read_yaml(path)
 
 

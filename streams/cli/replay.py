@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -125,15 +125,18 @@ def _compared(config: Config, policy: Path, against: str | None, wish: _Wish, as
         judging = under if ask_models else without_models(under)
         return Side(build_topology(one_lane, judging, hash_key, registry, models=asked), span.partitions, span.recorded)
 
-    judge_old: Callable[[pl.DataFrame], pl.DataFrame]
-    if is_recorded and span.recorded is not None:
-        recorded = span.recorded
-        judge_old = lambda raw: fates_of(recorded.about(raw))  # noqa: E731
-    else:
-        judge_old = side(old)
+    recorded = span.recorded if is_recorded else None
+    judge_old = None if recorded is not None else side(old)
+
+    def before(raw: pl.DataFrame) -> pl.DataFrame:
+        if judge_old is not None:
+            return judge_old(raw)
+        assert recorded is not None
+        return fates_of(recorded.about(raw))
+
     judge_new, comparison = side(new), Comparison()
     for raw in _with_progress(span):
-        comparison.add(judge_old(raw), judge_new(raw))
+        comparison.add(before(raw), judge_new(raw))
     versions = {} if span.recorded is None else span.recorded.versions
     left = "what the run published" if is_recorded else f"a run under policy {old.id} version {old.version}"
     return _Told({"old": left, "new": f"a run under policy {new.id} version {new.version}", "recorded_versions": versions}, comparison)
