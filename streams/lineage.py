@@ -10,7 +10,7 @@ import queue
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -109,6 +109,7 @@ class Lineage:
         self._run_id = str(uuid.uuid4())
         self._inputs, self._outputs = datasets(config)
         self._queue: queue.Queue[RunEvent | None] = queue.Queue(_QUEUED_MAX)
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._send, name="lineage", daemon=True)
         self._thread.start()
 
@@ -133,18 +134,21 @@ class Lineage:
 
     def close(self) -> None:
         """Sends what is queued, but does not wait long for a catalogue that is away."""
-        try:
+        with suppress(queue.Full):
             self._queue.put_nowait(None)
-        except queue.Full:
-            return
-        self._thread.join(_CLOSE_S)
+            self._thread.join(_CLOSE_S)
+        if self._thread.is_alive():
+            log().warning("lineage.unsent", events=self._queue.qsize())
+        # Whoever closes may take the log away: an event still on its way fails in silence.
+        self._closed.set()
 
     def _send(self) -> None:
         while (event := self._queue.get()) is not None:
             try:
                 self._client.emit(event)
             except Exception as error:  # noqa: BLE001 - transports raise whatever their libraries raise
-                log().warning("lineage.away", state=str(event.eventType), problem=type(error).__name__)
+                if not self._closed.is_set():
+                    log().warning("lineage.away", state=str(event.eventType), problem=type(error).__name__)
 
 
 def transport_of(lineage: LineageConfig) -> dict[str, Any]:

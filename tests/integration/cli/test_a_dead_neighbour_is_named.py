@@ -70,6 +70,7 @@ def running(deployment: Deployment) -> Iterator[tuple[subprocess.Popen[str], Lin
         process.stderr.close()
 
 
+@pytest.mark.slow
 @pytest.mark.integration
 def test_kafka_that_is_away_at_the_start_is_named_and_a_stop_is_not_held_up(tmp_path: Path) -> None:
     with running(Deployment("127.0.0.1:1", "host=127.0.0.1 port=1", tmp_path, "away.")) as (process, lines):

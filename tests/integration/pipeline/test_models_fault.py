@@ -131,6 +131,7 @@ def test_pause_waits_while_triton_is_dead_and_goes_on_when_it_is_back(
     assert_nowhere(deployment)
 
 
+@pytest.mark.slow
 def test_a_run_that_waits_for_a_model_stops_within_its_grace_and_the_next_one_goes_on(
     deployment: Deployment, own_triton: TritonServer, asking: Callable[..., int]
 ) -> None:
@@ -224,6 +225,7 @@ def test_a_model_that_misses_its_deadline_is_away_for_what_it_did_not_answer(
     assert_nowhere(deployment)
 
 
+@pytest.mark.slow
 def test_with_a_slow_model_rows_in_flight_stay_bounded_and_polls_shrink(deployment: Deployment) -> None:
     """Kafka keeps the backlog; the source follows the rate of the model."""
     (port,) = free_ports(1)

@@ -62,6 +62,7 @@ def test_a_stop_while_the_database_is_away_ends_within_the_grace_and_loses_nothi
         assert counted(deployment) == len(RECORDS)
 
 
+@pytest.mark.slow
 def test_a_database_that_is_added_later_is_filled_from_then_on(deployment: Deployment) -> None:
     dsn, deployment.dsn = deployment.dsn, ""
     deployment.publish(RECORDS[:100])

@@ -71,6 +71,7 @@ def test_people_of_training_and_of_validation_are_others(training_packages: Path
     assert len(learnt.people) > 5_000
 
 
+@pytest.mark.slow
 def test_the_same_seed_makes_the_same_texts(training_packages: Path) -> None:
     for make in (attack_rows.examples, name_rows.examples):
         first = make(training_packages, 300, 7)
