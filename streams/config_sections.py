@@ -405,6 +405,11 @@ class Config(Section):
     testing: TestingConfig = TestingConfig()
     cache: CacheConfig = CacheConfig()
 
+    @property
+    def input_topics(self) -> tuple[str, ...]:
+        """Gives the input topics: those of the kafka part, all of them where it is absent."""
+        return self.kafka.inputs if self.kafka else tuple(INPUTS)
+
     def require_kafka(self) -> KafkaConfig:
         """Gives the kafka part, or a ConfigError that says how to name one."""
         if self.kafka is None:

@@ -145,7 +145,7 @@ def _through(steps: Sequence[BatchStep], raw: pl.DataFrame) -> Passed:
 
 
 def _build(recipe: FrontRecipe) -> tuple[BatchStep, ...]:
-    from streams.pipeline import front_steps
+    from streams.front_steps import front_steps
     from streams.registry import open_registry
 
     return front_steps(recipe.config, recipe.policy, recipe.hash_key, open_registry(recipe.config), erased=recipe.erased)

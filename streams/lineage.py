@@ -165,17 +165,16 @@ def transport_of(lineage: LineageConfig) -> dict[str, Any]:
 
 @contextmanager
 def told(config: Config) -> Iterator[None]:
-    """Around a run: tells the catalogue that the configuration names of its beginning, its going on and its end; nothing where none is named."""
-    if config.lineage is None:
-        yield
-        return
+    """Around a run: tells the catalogue that the configuration names of its beginning, its going on and its end."""
+    assert config.lineage is not None, "the caller has looked"
     client = OpenLineageClient(config={"transport": transport_of(config.lineage)})
     lineage = Lineage(client, config.lineage.namespace, config.pipeline.name, config)
     ended = threading.Event()
 
+    interval_s = config.lineage.running_interval_ms / 1000
+
     def goes_on() -> None:
-        assert config.lineage is not None
-        while not ended.wait(config.lineage.running_interval_ms / 1000):
+        while not ended.wait(interval_s):
             lineage.tell(RunState.RUNNING)
 
     pulse = threading.Thread(target=goes_on, name="lineage-pulse", daemon=True)

@@ -7,7 +7,7 @@ the begin record is written. From then on any crash is resumed from what is on d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
@@ -33,7 +33,6 @@ from streams.credits import Credits
 from streams.engines.bytewax import Pace, Run, run_flow
 from streams.facts import DecidingStep, FactsJournal
 from streams.failpoints import Failpoints
-from streams.lineage import told
 from streams.log import log
 from streams.patience import Patience
 from streams.policy_file import PolicyFile
@@ -143,7 +142,7 @@ def run_pipeline(
         )
         recovery.mark_running()
         rest_the_collector()
-        with told(config):
+        with _lineage(config):
             run_flow(run)
         recovery.mark_clean()
     return summary_of(telemetry, "kafka")
@@ -305,3 +304,11 @@ def _start(config: Config) -> Start:
     if isinstance(start, StartTimestamp):
         return datetime.fromtimestamp(start.at_ms / 1000, UTC)
     return "latest" if isinstance(start, StartLatest) else "earliest"
+
+
+def _lineage(config: Config) -> AbstractContextManager[None]:
+    if config.lineage is None:
+        return nullcontext()
+    from streams.lineage import told  # only here: the client of the catalogue takes a fifth of a second to import
+
+    return told(config)

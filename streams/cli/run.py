@@ -80,7 +80,6 @@ def on_kafka(config: Config, until_end: bool, models: TextModels | None = None) 
     from streams.registry import open_registry
     from streams.run import run_pipeline
     from streams.vault import vault_problems, vault_sink
-    from streams.vectors import vector_sink
     from streams.versions import Built, PolicyVersions
 
     config.require_kafka()
@@ -113,7 +112,11 @@ def on_kafka(config: Config, until_end: bool, models: TextModels | None = None) 
         watch = stack.enter_context(PolicyWatch(config.pipeline.policy, versions, wrong, telemetry))
         stack.enter_context(hangup_asks(watch.ask))
         log().info("run.started", pipeline=topology.name, lanes=topology.lanes, policy_id=policy.policy.id, policy_version=policy.policy.version)
-        vectors = vector_sink(config, policy.policy, None if asked is None else asked.embed)
+        vectors = None
+        if config.qdrant is not None:  # the client of Qdrant takes most of a second to import
+            from streams.vectors import vector_sink
+
+            vectors = vector_sink(config, policy.policy, None if asked is None else asked.embed)
         judged = (policy.policy.digest, policy.text)
         engine = EngineThread(lambda: run_pipeline(topology, *judged, registry, config, telemetry, stop, until_end, vectors, versions, vault))
         summary = engine.result()

@@ -10,7 +10,7 @@ from governance.parse import default_policy
 from models.results import TextModels
 from schemas.events import RAW
 from streams.config import Config
-from streams.pipeline import front_steps
+from streams.front_steps import front_steps
 from streams.registry import open_registry
 from tests.corpora.canary_leaves import TIME_MS, Canary
 from tests.corpora.canary_writings import Search

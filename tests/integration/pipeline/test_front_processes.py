@@ -27,7 +27,8 @@ from streams.engines.files import run_files
 from streams.fleet.corpora import corpus
 from streams.front import FrontProcesses, front_processes
 from streams.front_child import FrontRecipe, Passed, Ready, Refused, answer, read_message, unpacked, write_message
-from streams.pipeline import build_topology, front_steps
+from streams.front_steps import front_steps
+from streams.pipeline import build_topology
 from streams.telemetry import Telemetry
 
 pytestmark = pytest.mark.integration

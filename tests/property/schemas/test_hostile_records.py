@@ -17,7 +17,7 @@ from schemas.errors import record_error_codes
 from schemas.events import RAW
 from schemas.topics import INPUTS
 from streams.config import Config
-from streams.pipeline import front_steps
+from streams.front_steps import front_steps
 from streams.registry import open_registry
 from tests.corpora.hostile_records import hostile_records
 from tests.fixtures.records import EXAMPLES

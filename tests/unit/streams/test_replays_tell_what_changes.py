@@ -14,7 +14,7 @@ from schemas.events import COORDINATES
 from streams.asking import Fate
 from streams.cli.main import status_of
 from streams.config import Config
-from streams.pipeline import front_steps
+from streams.front_steps import front_steps
 from streams.policy_file import load_policy
 from streams.replay.comparison import AGENTS_MAX, OTHERS, Comparison
 from streams.replay.recorded import COLUMNS, Recorded
