@@ -75,7 +75,7 @@ def profile_of(rows: Iterable[Mapping[str, Any]]) -> Profile:
     for row in rows:
         total += 1
         nulls.update(column for column in NULLABLE if row.get(column) is None)
-        entities.update({entry[0] for entry in json.loads(row["masked"])} - {_MORE} if row.get("masked") else ())
+        entities.update({span["entity"] for span in row.get("masked_spans") or ()} - {_MORE})
         for column, found in counts.items():
             value = row.get(column)
             if value is not None:

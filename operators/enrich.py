@@ -51,6 +51,15 @@ _APPLIED: Final = [
 ]
 
 
+#: Bytes of the list of what was masked, about: its texts, and 16 a span for the score and the lengths.
+_SPANS_BYTES: Final = (
+    pl.col("masked_spans")
+    .list.eval(pl.sum_horizontal(pl.element().struct.field("entity", "column", "path", "recogniser").str.len_bytes()) + 16)
+    .list.sum()
+    .fill_null(0)
+)
+
+
 class Enrich:
     """Applies the action to the content columns and puts every row out as an enriched event.
 
@@ -86,7 +95,7 @@ class Enrich:
         return self._sized(applied)
 
     def _sized(self, rows: pl.DataFrame) -> Outcome:
-        size = pl.sum_horizontal(pl.col(name).str.len_bytes().fill_null(0) for name in (*CONTENT, "masked"))
+        size = pl.sum_horizontal(*(pl.col(name).str.len_bytes().fill_null(0) for name in CONTENT), _SPANS_BYTES)
         oversized = rows.select(size > self._text_bytes_max).to_series()
         reason = f"enriched event: want at most {self._text_bytes_max} bytes of text, got more; lower the limit on an input record"
         dead = dead_rows(rows.filter(oversized), step=self.name, disposition="dead", code=OutputOversized.code, reason=reason)

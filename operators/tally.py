@@ -15,8 +15,6 @@ from schemas.frames import output_schema
 _SCHEMA: Final = output_schema(TOPIC)
 _STATE: Final = pl.Schema({"agent_id": pl.String(), "entity": pl.String(), "spans": pl.Int64()})
 _KEY: Final = ["agent_id", "entity"]
-#: An entry of ``masked`` begins so; in a path the quotes are escaped, so nothing else in the text does.
-_ENTITY: Final = r'\["([A-Z0-9_]+)"'
 
 
 class TallyMasks:
@@ -48,7 +46,7 @@ class TallyMasks:
     def apply(self, state: State, batch: pl.DataFrame, watermark: int | None) -> tuple[State, Outcome]:
         """Counts the batch, and closes windows that the watermark has passed."""
         after = dict(state)
-        masked = batch.filter(pl.col("masked").is_not_null())
+        masked = batch.filter(pl.col("masked_spans").is_not_null())
         entries = []
         if masked.height:
             counted, late = self._counted(masked)
@@ -72,9 +70,9 @@ class TallyMasks:
             "event_time",
             start.alias("start"),
             (start + self._window_ms + self._lateness_ms <= pl.col("row_watermark")).fill_null(False).alias("late"),
-            pl.col("masked").str.extract_all(_ENTITY).list.eval(pl.element().str.extract(_ENTITY)).alias("entity"),
+            pl.col("masked_spans").alias("entity"),
         ).explode("entity")
-        spans = spans.drop_nulls("entity")
+        spans = spans.with_columns(pl.col("entity").struct.field("entity"))
         in_time = spans.filter(~pl.col("late")).group_by("start", *_KEY).agg(pl.len().cast(pl.Int64).alias("spans"))
         late = spans.filter(pl.col("late")).group_by("event_uid", "start", *_KEY).agg(pl.len().cast(pl.Int64).alias("spans"))
         return in_time.select("start", *_STATE.names()), _entries(late, self._window_ms)

@@ -105,10 +105,13 @@ EVENT: Final = pl.Schema(
     }
 )
 
+#: One piece of a text that was masked; fields of the record ``masked_span`` in ``enriched_event.avsc``. Never the value.
+MASKED_SPAN: Final = pl.Struct({"entity": pl.String(), "column": pl.String(), "path": pl.String(), "score": pl.Float64(), "recogniser": pl.String()})
+
 #: Added by ``mask``: what was masked and which raw-value rules hit. Lists are null where nothing was found.
 MASKED: Final[dict[str, pl.DataType]] = {
-    # JSON text: [[entity, column, path, score, recogniser], ...] with masked paths; null where nothing was masked
-    "masked": pl.String(),
+    # What was masked where, with masked paths; null where nothing was
+    "masked_spans": pl.List(MASKED_SPAN),
     "masked_count": pl.Int64(),
     # What tokens stand for, sealed, for the vault alone; null where there are none
     "sealed": pl.List(SEALED_VALUE),

@@ -64,6 +64,8 @@ def column_type(declared: Any) -> pl.DataType:
         return _PRIMITIVES[kind]
     if kind["type"] == "array":
         return pl.List(column_type(kind["items"]))
+    if kind["type"] == "record":
+        return pl.Struct({field["name"]: column_type(field["type"]) for field in kind["fields"]})
     if kind["type"] == "enum":
         return pl.String()
     return _PRIMITIVES[kind["type"]]

@@ -29,7 +29,7 @@ from sinks.contract import OutputBatch, Receipt
 from sinks.errors import SinkError, file_failure
 
 #: Columns that hold JSON text.
-EMBEDDED: Final = (*CONTENT, "masked")
+EMBEDDED: Final = CONTENT
 
 _POSITION: Final = msgspec.json.Decoder(dict[str, int])
 _COPY_BYTES: Final = 1 << 20

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
 import polars as pl
 
 from governance.data_classes import Handling
@@ -28,7 +27,7 @@ from operators.pii.content_hash import ContentHash
 from operators.pii.event_values import EventValues
 from operators.pii.hashes import UserHash, hash_kid
 from operators.pii.leaves import LeafReader
-from operators.pii.mask import MaskedTexts, MaskSpec, TextMasker, leaf_reader
+from operators.pii.mask import LeafHit, MaskedTexts, MaskSpec, TextMasker, leaf_reader
 from operators.pii.names import NO_NAMES, NONE_FOUND, Names, decoded
 from operators.pii.replace import SEALING, Action, Actions
 from operators.pii.seal import Sealer
@@ -36,13 +35,12 @@ from operators.pii.spec import ExtraRecogniser, PatternSpec, RecogniserSpec
 from operators.pii.tokens import Tokeniser
 from schemas.coordinates import event_uid
 from schemas.errors import MaskingFailed, RecordError
-from schemas.events import CONTENT, IDENTIFIERS, MASKED, NAMED, NAMES, SCORED
+from schemas.events import CONTENT, IDENTIFIERS, MASKED, MASKED_SPAN, NAMED, NAMES, SCORED
 
 #: Findings of one text that are listed, and findings of an event after which no further text's are; all are counted.
 _LISTED_COUNT_MAX: Final = 256
 #: The last entry of a list that does not hold them all.
-_TRUNCATED: Final = '["TRUNCATED","","",0,""]'
-_ENCODE: Final = msgspec.json.Encoder().encode
+_TRUNCATED: Final = LeafHit("TRUNCATED", "", 0.0)
 
 
 def mask_spec(policy: Policy, hash_key: bytes, ring: KeyRing = NO_KEYS) -> MaskSpec:
@@ -228,33 +226,54 @@ def _columns(batch: pl.DataFrame, held: list[pl.Series], masked: MaskedTexts) ->
 
 
 def _found(masked: MaskedTexts, texts: list[tuple[str, int]], height: int) -> list[pl.Series]:
-    """Gives the columns ``masked`` and ``masked_count``."""
-    # Equal texts share one result, so their places are written once.
-    written: dict[tuple[str, int], str] = {}
-    places: dict[int, list[str]] = {}
+    """Gives the columns ``masked_spans`` and ``masked_count``."""
+    spans: list[LeafHit] = []
+    columns: list[str] = []
+    # Equal texts share one result, so their spans are listed once and pointed at.
+    listed: dict[tuple[str, int], range] = {}
+    places: dict[int, list[int]] = {}
     counts = [0] * height
-    cut: dict[int, None] = {}
     for at, hits in enumerate(masked.hits):
-        if hits:
-            column, row = texts[at]
-            text = written.get((column, id(hits)))
-            if text is None:
-                listed = [(hit.entity, column, hit.path, round(hit.score, 4), hit.recogniser) for hit in hits[:_LISTED_COUNT_MAX]]
-                text = _ENCODE(listed).decode()[1:-1]
-                written[column, id(hits)] = text
-            if counts[row] < _LISTED_COUNT_MAX:
-                places.setdefault(row, []).append(text)
-            counts[row] += len(hits)
-            if counts[row] > _LISTED_COUNT_MAX:
-                cut[row] = None
-    for row in cut:
-        places[row].append(_TRUNCATED)
-    lists = [f"[{','.join(places[row])}]" if row in places else None for row in range(height)]
+        if not hits:
+            continue
+        column, row = texts[at]
+        of = listed.get((column, id(hits)))
+        if of is None:
+            of = listed[column, id(hits)] = range(len(spans), len(spans) + min(len(hits), _LISTED_COUNT_MAX))
+            spans += hits[:_LISTED_COUNT_MAX]
+            columns += [column] * len(of)
+        if counts[row] < _LISTED_COUNT_MAX:
+            places.setdefault(row, []).extend(of)
+        counts[row] += len(hits)
+    for row in places:
+        if counts[row] > _LISTED_COUNT_MAX:
+            places[row].append(len(spans))
     return [
-        pl.Series("masked", lists, dtype=pl.String),
+        _lists([*spans, _TRUNCATED], [*columns, ""], places, height),
         pl.Series("masked_count", counts, dtype=pl.Int64),
         _empty("sealed", MASKED["sealed"], height),
     ]
+
+
+def _lists(hits: list[LeafHit], columns: list[str], places: Mapping[int, list[int]], height: int) -> pl.Series:
+    """Gives the column of the lists of hits (each with its column) to which the rows point; null where a row points at none."""
+    name = "masked_spans"
+    if not places:
+        return _empty(name, MASKED[name], height)
+    spans = pl.DataFrame(
+        {
+            "entity": [hit.entity for hit in hits],
+            "column": columns,
+            "path": [hit.path for hit in hits],
+            "score": [hit.score for hit in hits],
+            "recogniser": [hit.recogniser for hit in hits],
+        },
+        schema=MASKED_SPAN.to_schema(),
+    ).with_columns(pl.col("score").round(4))
+    pointed = pl.Series([places.get(row) for row in range(height)], dtype=pl.List(pl.UInt32))
+    lists = pl.DataFrame({"row": pl.int_range(height, eager=True), "at": pointed}).drop_nulls().explode("at")
+    lists = lists.select("row", spans.to_struct(name).gather(lists["at"])).group_by("row", maintain_order=True).agg(name)
+    return pl.select(row=pl.int_range(height)).join(lists, on="row", how="left", maintain_order="left")[name]
 
 
 def _without(batch: pl.DataFrame, failures: Mapping[int, RecordError]) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -18,8 +18,8 @@ from schemas.vault import SEALED_VALUE
 
 _SEALED: Final = re.compile(r"<([A-Z][A-Z0-9_]*):s:([a-p]{6}):((?:[a-p]{32})+)>")
 _MARK: Final = ":s:"
-#: Columns in which a sealed value can stand; in the list of what was masked it is part of a path.
-_COLUMNS: Final = (*CONTENT, "masked")
+#: Where a sealed value can stand beside the content: masked keys are part of the paths in the list of what was masked.
+_SPANS: Final = "masked_spans"
 
 
 class Tokeniser:
@@ -44,13 +44,20 @@ class Tokeniser:
         held: list[dict[str, dict[str, str | None]]] = [{} for _ in persons]
         known: dict[str, str | None] = {}
         columns = []
-        for name in _COLUMNS:
+        for name in CONTENT:
             texts = batch[name].to_list() if batch[name].str.contains(_MARK, literal=True).any() else []
             for row, text in enumerate(texts):
                 if text is not None and _MARK in text:
                     texts[row] = self._replaced(text, persons[row], held[row], known)
             if texts:
                 columns.append(pl.Series(name, texts, dtype=pl.String))
+        # Behind the texts: a key whose value gets a token stands in a text too.
+        if columns and batch[_SPANS].explode().struct.field("path").str.contains(_MARK, literal=True).any():
+            lists = batch[_SPANS].to_list()
+            for row, spans in enumerate(lists):
+                for span in spans or ():
+                    span["path"] = self._replaced(span["path"], persons[row], held[row], known)
+            columns.append(pl.Series(_SPANS, lists, dtype=batch.schema[_SPANS]))
         values = [list(of_row.values()) or None for of_row in held]
         return batch.with_columns([*columns, pl.Series("sealed", values, dtype=pl.List(SEALED_VALUE))])
 

@@ -18,7 +18,8 @@ OUTCOME_KEYS: Final = (
     "left_out",  # reason for which it was filtered
     "decision",  # fields of its guardrail decision; null where there is none
     "alerts",  # its alerts, in the order of the rules
-    *(name for name in output_schema("enriched_events").names()),
+    "masked",  # what was masked where: masked_spans of its enriched event
+    *(name for name in output_schema("enriched_events").names() if name != "masked_spans"),
 )
 
 Record = dict[str, Any]
@@ -48,7 +49,7 @@ def outcome_of(place: tuple[str, int, int], records: Mapping[str, Sequence[Recor
     outcome["alerts"] = [one for one in records.get("alerts", ()) if uid is not None and one["event_uid"] == uid]
     if enriched:
         outcome["hits"] = sorted(outcome.get("hits") or [])
-        outcome["masked"] = [dict(zip(("entity", "column", "path", "score", "recogniser"), one, strict=True)) for one in outcome["masked"] or ()]
+        outcome["masked"] = outcome.pop("masked_spans") or []
     return outcome
 
 

@@ -137,7 +137,7 @@ def attacks_table(events: Sequence[Mapping[str, Any]]) -> Table:
         table.add_column(heading, justify="right" if heading in ("injection", "jailbreak", "names masked") else "left")
     for event in events:
         scores = [f"{event[f'{label}_ppm'] / 1_000_000:.3f}" for label in ("injection", "jailbreak")]
-        names = str(event["masked"] or "").count('"PERSON"')
+        names = sum(span["entity"] == "PERSON" for span in event["masked_spans"] or ())
         hits = ", ".join(event["hits"] or ())
         table.add_row(*map(Text, (event["agent_id"], event["kind"], *scores, hits, event["verdict"], event["action"], str(names))))
     return table

@@ -14,6 +14,7 @@ import fastavro
 import polars as pl
 
 from schemas import avro
+from schemas.events import MASKED_SPAN
 from schemas.frames import frame_schema
 from schemas.registry import SchemaRegistry
 from schemas.topics import OUTPUTS
@@ -24,6 +25,8 @@ from streams.stop import Stop
 _REST_S: Final = 0.02
 #: A zero byte and the schema's id in four.
 _FRAMING_BYTES: Final = 5
+#: Field of enriched events before version 5, in the place of ``masked_spans``.
+_SPANS_AS_TEXT: Final = "masked"
 _ENDS: Final = {"topic": pl.String, "partition": pl.Int32, "end": pl.Int64}
 
 
@@ -85,11 +88,21 @@ def enriched_frames(source: KafkaInput, registry: SchemaRegistry, from_ms: int, 
         schema_id = int.from_bytes(value[1:_FRAMING_BYTES])
         if schema_id not in writers:
             writers[schema_id] = json.loads(registry.schema(schema_id))
-        read: Any = fastavro.schemaless_reader(io.BytesIO(value[_FRAMING_BYTES:]), writers[schema_id], reader)
+        datum, writer = value[_FRAMING_BYTES:], writers[schema_id]
+        read: Any = fastavro.schemaless_reader(io.BytesIO(datum), writer, reader)
+        if any(field["name"] == _SPANS_AS_TEXT for field in writer["fields"]):
+            told: Any = fastavro.schemaless_reader(io.BytesIO(datum), writer, None)
+            read["masked_spans"] = _spans(told[_SPANS_AS_TEXT])
         return [read[name] for name in columns]
 
     for raw in History.between(replace(source, topics=(topic.name,)), from_ms, None).frames(rows_max):
         yield pl.DataFrame([row(value) for value in raw["value"]], schema=schema, orient="row")
+
+
+def _spans(text: str | None) -> list[dict[str, Any]] | None:
+    """Gives what was masked, of an event that tells it as JSON text ``[[entity, column, path, score, recogniser], ...]``, the last perhaps absent."""
+    names = [field.name for field in MASKED_SPAN.fields]
+    return None if text is None else [dict(zip(names, [*span, ""], strict=False)) for span in json.loads(text)]
 
 
 def _time(millis: int) -> datetime:

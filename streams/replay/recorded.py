@@ -23,7 +23,7 @@ _PLACE: Final = list(COORDINATES)
 _SCORES: Final = [f"{label}_ppm" for label in SCORE_LABELS]
 COLUMNS: Final = (*_PLACE, *_SCORES, "scored_by", "degraded", "policy_version")
 #: What is kept beside them where recorded fates are the old side of a comparison.
-FATE_COLUMNS: Final = ("verdict", "action", "agent_id", "hits", "masked")
+FATE_COLUMNS: Final = ("verdict", "action", "agent_id", "hits", "masked_spans")
 _MODEL_OF: Final = {"score": "guard", "tag": "pii_tagger"}
 
 

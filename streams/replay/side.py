@@ -83,7 +83,7 @@ def without_models(policy: Policy) -> Policy:
 
 def fates_of(enriched: pl.DataFrame) -> pl.DataFrame:
     """Gives the fates that enriched events tell."""
-    masked = pl.col("masked").str.json_decode(pl.List(pl.List(pl.String))).list.eval(pl.element().list.first())
+    masked = pl.col("masked_spans").list.eval(pl.element().struct.field("entity"))
     return enriched.select(
         *COORDINATES, pl.concat_str(pl.col("verdict"), pl.lit("/"), pl.col("action")).alias("fate"), "agent_id", "hits", masked.alias("entities")
     ).cast(FATE)

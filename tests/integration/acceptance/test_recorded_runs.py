@@ -107,7 +107,7 @@ def on_kafka(folder: Path, by_files: Done, kafka: KafkaBroker, postgres: Postgre
 def _plain(record: Json) -> Json:
     """Gives an Avro record as the file sink writes it: times as ms, content as JSON."""
     plain = {name: round(value.timestamp() * 1_000) if isinstance(value, datetime) else value for name, value in record.items()}
-    for name in ("input", "output", "error", "attributes", "masked"):
+    for name in ("input", "output", "error", "attributes"):
         if isinstance(plain.get(name), str):
             plain[name] = json.loads(plain[name])
     return plain

@@ -79,8 +79,7 @@ def test_names_in_running_text_and_in_records_are_masked(server: TritonServer, t
     everything = json.dumps(events, ensure_ascii=False)
     assert [name for names in SPOKEN.values() for name in names if name in everything] == []
     assert {event["degraded"] for event in events} == {None}
-    found = json.loads(json.dumps(events[0]["masked"]))
-    assert [place[0] for place in found] == ["PERSON", "PERSON"]
+    assert [span["entity"] for span in events[0]["masked_spans"]] == ["PERSON", "PERSON"]
     for event, text in zip(events[-len(HARMLESS) :], HARMLESS, strict=True):
         assert event["output"] in (text, text.replace("Oslo", "<LOCATION>"))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from typing import Any
 
@@ -25,7 +24,7 @@ def events(count: int, latency_us: int = 1_000, nulls: float = 0.0, emails: floa
             "latency_us": round(latency_us * chance.lognormvariate(0, 0.5)),
             "input_tokens": chance.randrange(100, 200),
             "session_id": None if chance.random() < nulls else "s",
-            "masked": json.dumps([["EMAIL_ADDRESS", "input", "$", 0.9]]) if chance.random() < emails else None,
+            "masked_spans": [{"entity": "EMAIL_ADDRESS"}] if chance.random() < emails else None,
         }
         for _ in range(count)
     ]

@@ -14,13 +14,20 @@ from operators.tally import TallyMasks
 from schemas.events import EVENT, MASKED, ROW_WATERMARK
 
 END = 2**62
-TRAP = '[["PERSON","input","a\\"[\\"EMAIL_ADDRESS\\"",0.9],["PERSON","input","b",1.0]]'
 
 
-def rows(*of: tuple[int, str, int | None, str | None]) -> pl.DataFrame:
+def span(entity: str, path: str = "x") -> dict[str, object]:
+    return {"entity": entity, "column": "input", "path": path, "score": 0.9, "recogniser": "R"}
+
+
+TRAP = [span("PERSON", 'a"["EMAIL_ADDRESS"'), span("PERSON")]
+URL = [span("URL")]
+
+
+def rows(*of: tuple[int, str, int | None, list[dict[str, object]] | None]) -> pl.DataFrame:
     """(event time, agent, row watermark, masked)"""
     made = [
-        {"event_uid": f"e{n}-{time}-{agent}", "event_time": time, "agent_id": agent, "row_watermark": mark, "masked": masked}
+        {"event_uid": f"e{n}-{time}-{agent}", "event_time": time, "agent_id": agent, "row_watermark": mark, "masked_spans": masked}
         for n, (time, agent, mark, masked) in enumerate(of)
     ]
     return pl.DataFrame(made, schema={**EVENT, **MASKED, **ROW_WATERMARK})
@@ -37,7 +44,7 @@ def counted(outputs: list[pl.DataFrame]) -> Counter[tuple[int, str, str]]:
 
 def test_a_window_is_told_once_it_is_past_its_lateness() -> None:
     tally = TallyMasks(window_ms=10, lateness_ms=20)
-    state, outcome = tally.apply(EMPTY_STATE, rows((3, "a", None, TRAP), (5, "b", None, None), (7, "a", 3, '[["URL","input","x",1.0]]')), 29)
+    state, outcome = tally.apply(EMPTY_STATE, rows((3, "a", None, TRAP), (5, "b", None, None), (7, "a", 3, URL)), 29)
     assert outcome.outputs == {}
     state, outcome = tally.apply(state, rows(), 30)
     assert counted([outcome.outputs["audit_log"]]) == {(0, "a", "PERSON"): 2, (0, "a", "URL"): 1}
@@ -54,9 +61,7 @@ def test_a_row_that_comes_too_late_is_an_entry_of_its_own() -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(
-    st.lists(
-        st.tuples(st.integers(0, 40), st.sampled_from("ab"), st.none(), st.sampled_from([None, TRAP, '[["URL","input","x",1.0]]'])), max_size=12
-    ),
+    st.lists(st.tuples(st.integers(0, 40), st.sampled_from("ab"), st.none(), st.sampled_from([None, TRAP, URL])), max_size=12),
     st.data(),
 )
 def test_wherever_batches_are_cut_every_span_is_counted_once(made: list[tuple[int, str, None, str | None]], data: st.DataObject) -> None:
@@ -70,6 +75,6 @@ def test_wherever_batches_are_cut_every_span_is_counted_once(made: list[tuple[in
         outputs += list(outcome.outputs.values())
     expected = Counter[tuple[int, str, str]]()
     for time, agent, _, masked in made:
-        for entity in ({TRAP: ["PERSON", "PERSON"], None: []}).get(masked, ["URL"]):
+        for entity in [str(one["entity"]) for one in masked or ()]:
             expected[time - time % 10, agent, entity] += 1
     assert counted(outputs) == expected

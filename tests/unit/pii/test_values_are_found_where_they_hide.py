@@ -127,9 +127,9 @@ def test_a_name_in_parts_is_masked_as_a_whole_in_the_same_event_alone(mask: Mask
     rows = mask(batch).batch
     assert rows["output"].to_list() == ['"I am <PERSON>. (<PERSON>)"', '"I am Mia Li."']
     assert rows["error"][0] == '"Mia Lin, Mia and Li"'
-    listed = json.loads(rows["masked"][0])
-    assert ["PERSON", "output", "", 1.0, "SplitValues"] in listed
-    assert "Mia" not in rows["masked"][0]
+    listed = rows["masked_spans"][0].to_list()
+    assert {"entity": "PERSON", "column": "output", "path": "", "score": 1.0, "recogniser": "SplitValues"} in listed
+    assert "Mia" not in str(listed)
 
 
 def test_an_id_of_a_person_has_one_hash_wherever_it_stands(mask: Mask) -> None:
@@ -143,10 +143,10 @@ def test_an_id_of_a_person_has_one_hash_wherever_it_stands(mask: Mask) -> None:
 
 def test_the_list_of_what_was_masked_is_bounded_and_says_so(mask: Mask) -> None:
     rows = mask(_row(None, input=[f"a{index}@example.com" for index in range(400)], output="b@example.com")).batch
-    listed = json.loads(rows["masked"][0])
+    listed = rows["masked_spans"][0].to_list()
     assert rows["masked_count"][0] == 401
     assert len(listed) == 257
-    assert listed[-1] == ["TRUNCATED", "", "", 0, ""]
+    assert listed[-1] == {"entity": "TRUNCATED", "column": "", "path": "", "score": 0.0, "recogniser": ""}
 
 
 HOSTILE = (

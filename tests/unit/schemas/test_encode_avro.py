@@ -40,6 +40,8 @@ def rows(schema: str) -> list[dict[str, Any]]:
 def value(dtype: Any, index: int) -> Any:
     if isinstance(dtype, pl.List):
         return [value(dtype.inner, index + more) for more in range(index % 3)]
+    if isinstance(dtype, pl.Struct):
+        return {field.name: value(field.dtype, index + place) for place, field in enumerate(dtype.fields)}
     choices: dict[type, list[Any]] = {
         pl.String: TEXTS,
         pl.Int32: [0, -1, 2**31 - 1],

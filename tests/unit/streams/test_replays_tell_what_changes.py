@@ -17,6 +17,7 @@ from streams.config import Config
 from streams.front_steps import front_steps
 from streams.policy_file import load_policy
 from streams.replay.comparison import AGENTS_MAX, OTHERS, Comparison
+from streams.replay.history import _spans
 from streams.replay.recorded import COLUMNS, Recorded
 from streams.replay.side import FATE, without_models
 from streams.replay.unasked import UnaskedModels
@@ -137,3 +138,10 @@ def test_recorded_scores_and_outages_are_adopted_and_nothing_else() -> None:
     assert told == [(0, Fate.ANSWERED, 5, "guard/1"), (1, Fate.DEGRADED, None, None)]
     names = recorded.facts_for(steps["tag"]).known(places)  # type: ignore[arg-type]
     assert names.select("offset", "fate", "names").rows() == [(1, Fate.DEGRADED, None)]
+
+
+def test_what_an_earlier_version_told_as_text_is_read_as_spans() -> None:
+    spans = _spans('[["EMAIL_ADDRESS","input","a",0.9],["TRUNCATED","","",0,""]]')
+    assert spans is not None
+    assert [(span["entity"], span["recogniser"]) for span in spans] == [("EMAIL_ADDRESS", ""), ("TRUNCATED", "")]
+    assert _spans(None) is None
