@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import polars as pl
 import typer
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from models.results import TextModels
     from streams.batch import Partition
     from streams.replay.comparison import Comparison
+    from streams.replay.effects import Effects
     from streams.replay.recorded import Recorded
 
 EXIT_CHANGED: Final = 1
@@ -33,6 +34,16 @@ RECORDED: Final = "recorded"
 _ROWS_MAX: Final = 4_096
 _PROGRESS_EVERY_S: Final = 5.0
 _SHOWN_MAX: Final = 30
+#: Parts of a comparison with their titles.
+_TABLES: Final = {
+    "fates": "by fate",
+    "rules": "by rule",
+    "agents": "by agent",
+    "masks": "masks by entity",
+    "alerts": "alerts by rule and agent",
+    "commands": "commands by rule, target and command",
+    "windows": "windows with other values by agent",
+}
 
 
 class Format(StrEnum):
@@ -76,10 +87,10 @@ def replay(
     with ExitStack() as stack:
         told = _compared(found, policy, against, _Wish(input, since, until), ask_models, stack)
     if format is Format.JSON:
-        print(json.dumps(told.head | (told.comparison.as_json() if diff else _sums(told.comparison)), indent=1, ensure_ascii=False))
+        print(json.dumps(told.head | (told.as_json() if diff else _sums(told.comparison)), indent=1, ensure_ascii=False))
     else:
         _print(told, diff)
-    if fail_on_change and not told.comparison.is_same:
+    if fail_on_change and not told.is_same:
         raise typer.Exit(EXIT_CHANGED)
 
 
@@ -92,10 +103,20 @@ class _Wish:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """A comparison, and what was compared with what."""
+    """A comparison, and what was compared with what. Effects are None where the old side is what a run recorded of its events."""
 
     head: dict[str, object]
     comparison: Comparison
+    effects: Effects | None
+
+    @property
+    def is_same(self) -> bool:
+        """Whether nothing of what was compared changes."""
+        return self.comparison.is_same and (self.effects is None or self.effects.is_same)
+
+    def as_json(self) -> dict[str, Any]:
+        """Gives what changes as plain values."""
+        return self.comparison.as_json() | ({} if self.effects is None else self.effects.as_json())
 
 
 def _compared(config: Config, policy: Path, against: str | None, wish: _Wish, ask_models: bool, stack: ExitStack) -> _Told:
@@ -104,7 +125,8 @@ def _compared(config: Config, policy: Path, against: str | None, wish: _Wish, as
     from streams.policy_file import load_policy
     from streams.registry import open_registry
     from streams.replay.comparison import Comparison
-    from streams.replay.side import Side, fates_of, without_models
+    from streams.replay.effects import Effects
+    from streams.replay.side import Judged, Side, fates_of, without_models
     from streams.replay.unasked import UnaskedModels
     from streams.telemetry import Telemetry
 
@@ -128,18 +150,30 @@ def _compared(config: Config, policy: Path, against: str | None, wish: _Wish, as
     recorded = span.recorded if is_recorded else None
     judge_old = None if recorded is not None else side(old)
 
-    def before(raw: pl.DataFrame) -> pl.DataFrame:
+    def before(raw: pl.DataFrame) -> Judged:
         if judge_old is not None:
             return judge_old(raw)
         assert recorded is not None
-        return fates_of(recorded.about(raw))
+        return Judged(fates_of(recorded.about(raw)), {})
 
-    judge_new, comparison = side(new), Comparison()
+    judge_new, comparison, effects = side(new), Comparison(), None if judge_old is None else Effects()
     for raw in _with_progress(span):
-        comparison.add(before(raw), judge_new(raw))
+        was, becomes = before(raw), judge_new(raw)
+        comparison.add(was.fates, becomes.fates)
+        if effects is not None:
+            effects.add(was.outputs, becomes.outputs)
+    if effects is not None and judge_old is not None:
+        effects.add(judge_old.finish(), judge_new.finish())
     versions = {} if span.recorded is None else span.recorded.versions
     left = "what the run published" if is_recorded else f"a run under policy {old.id} version {old.version}"
-    return _Told({"old": left, "new": f"a run under policy {new.id} version {new.version}", "recorded_versions": versions}, comparison)
+    compared = ["fates", "rules", "agents", "masks", *(() if effects is None else ("alerts", "commands", "windows"))]
+    head: dict[str, object] = {
+        "old": left,
+        "new": f"a run under policy {new.id} version {new.version}",
+        "recorded_versions": versions,
+        "compared": compared,
+    }
+    return _Told(head, comparison, effects)
 
 
 def _file(config: Config, path: Path) -> _Range:
@@ -194,17 +228,21 @@ def _sums(comparison: Comparison) -> dict[str, object]:
 
 
 def _print(told: _Told, diff: bool) -> None:
-    found = told.comparison.as_json()
+    found = told.as_json()
     print(f"old: {told.head['old']}\nnew: {told.head['new']}")
     print(f"{found['records']} records, {found['changed']} with another fate")
     if found["unknown"]:
         print(f"{found['unknown']} of them have no recorded event (dead, left out, or not processed yet) and were not compared")
+    if told.effects is None:
+        print("alerts, commands to agents and values of windows were not compared: leave --against recorded out, or name the policy that judged")
+    elif told.effects.windows_left:
+        print(f"{told.effects.windows_left} windows that differ are not among those counted by agent; replay the range in parts")
     console = Console(highlight=False, soft_wrap=True)
-    for title, key in (("fate", "fates"), ("rule", "rules"), ("agent", "agents"), ("masks", "masks")) if diff else ():
-        rows = found[key]
+    for part, title in _TABLES.items() if diff else ():
+        rows = found.get(part)
         if not rows:
             continue
-        table = Table(title=f"by {title}" if key != "masks" else "masks by entity", title_justify="left", show_edge=False)
+        table = Table(title=title, title_justify="left", show_edge=False)
         for name in rows[0]:
             table.add_column(name, justify="right" if isinstance(rows[0][name], int) else "left")
         for row in rows[:_SHOWN_MAX]:

@@ -1,9 +1,9 @@
-"""One side of a comparison: a pipeline under one policy that gives the fate of every record and publishes nothing."""
+"""One side of a comparison: a pipeline under one policy that gives the fate of every record, and what it would put out, and publishes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import polars as pl
@@ -31,6 +31,19 @@ FATE: Final = pl.Schema(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a side made of one batch.
+
+    Attributes:
+        fates: A row of FATE for each record, in no order.
+        outputs: What it would publish, by topic.
+    """
+
+    fates: pl.DataFrame
+    outputs: OutputBatch
+
+
 class Side:
     """A pipeline from RAW frames to fates. One lane, in this process; state is bounded as the steps state.
 
@@ -51,15 +64,19 @@ class Side:
         self._intake = Intake(topology, partitions, Board(partitions), {}, lambda _marks: None, telemetry)
         self._lane = Lane(topology, partitions, telemetry)
 
-    def __call__(self, raw: pl.DataFrame) -> pl.DataFrame:
-        """Gives a row of FATE for each record of the batch, in no order.
+    def __call__(self, raw: pl.DataFrame) -> Judged:
+        """Judges one batch.
 
         Raises:
             RetryableError: A model is away and policy waits for it.
         """
         self._ended.clear()
         outputs = self._lane.apply(self._intake.take(raw))
-        return pl.concat([_passed(outputs), *(_stopped(frame) for frame in self._ended)])
+        return Judged(pl.concat([_passed(outputs), *(_stopped(frame) for frame in self._ended)]), outputs)
+
+    def finish(self) -> OutputBatch:
+        """Closes every window, as at the end of all history."""
+        return self._lane.finish()
 
 
 class _Ended(Telemetry):

@@ -17,6 +17,7 @@ from streams.config import Config
 from streams.front_steps import front_steps
 from streams.policy_file import load_policy
 from streams.replay.comparison import AGENTS_MAX, OTHERS, Comparison
+from streams.replay.effects import Effects
 from streams.replay.history import _spans
 from streams.replay.recorded import COLUMNS, Recorded
 from streams.replay.side import FATE, without_models
@@ -145,3 +146,88 @@ def test_what_an_earlier_version_told_as_text_is_read_as_spans() -> None:
     assert spans is not None
     assert [(span["entity"], span["recogniser"]) for span in spans] == [("EMAIL_ADDRESS", ""), ("TRUNCATED", "")]
     assert _spans(None) is None
+
+
+LIMIT = """
+limits:
+  agents:
+    - id: limit.few
+      type: budget
+      description: Few.
+      verdict: deny
+      action: throttle
+      severity: critical
+      per: agent
+      measure: events
+      window_s: 60
+      max: %d
+  quotas:
+    - {id: quota.fleet, description: All., severity: warning, per: fleet, measure: events, window_s: 60, max: %d, control: pause}
+"""
+
+
+@pytest.fixture
+def busy(tmp_path: Path) -> Path:
+    """Two agents in one minute: one sends six events, the other two."""
+    path = tmp_path / "busy.jsonl"
+    path.write_text("\n".join(event(n, "planner" if n < 6 else "writer", f"hello {n}") for n in range(8)), encoding="utf-8")
+    return path
+
+
+def limited(tmp_path: Path, version: str, few: int, fleet: int) -> Path:
+    path = tmp_path / f"{version}.yaml"
+    text = re.sub('version: "[^"]+"', f'version: "{version}"', PACKAGED, count=1)
+    path.write_text(re.sub(r"\nlimits:\n.*?\nretention:", LIMIT % (few, fleet) + "\nretention:", text, flags=re.DOTALL), encoding="utf-8")
+    return path
+
+
+def test_what_a_lower_limit_would_have_done_is_told_by_rule_and_agent(busy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = limited(tmp_path, "old", 5, 100), limited(tmp_path, "new", 3, 7)
+    assert status_of(["replay", "--policy", str(new), "--against", str(old), "--input", str(busy), "--format", "json"]) == 0
+    found = told(capsys)
+    assert found["compared"] == ["fates", "rules", "agents", "masks", "alerts", "commands", "windows"]
+    assert found["fates"] == [{"old": "allow/pass", "new": "deny/throttle", "records": 2}]
+    assert found["rules"] == [{"rule": "limit.few", "lost": 0, "gained": 2}]
+    assert found["agents"] == [{"agent": "planner", "records": 2}]
+    assert found["alerts"] == [
+        {"rule": "limit.few", "agent": "planner", "old": 1, "new": 3},
+        {"rule": "quota.fleet", "agent": "fleet", "old": 0, "new": 1},
+    ]
+    assert found["commands"] == [{"rule": "quota.fleet", "target": "fleet", "command": "pause", "old": 0, "new": 1}]
+    assert found["windows"] == []
+
+
+def test_a_quota_alone_is_a_change_and_equal_limits_are_none(busy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old, same, other = limited(tmp_path, "old", 9, 100), limited(tmp_path, "same", 9, 100), limited(tmp_path, "other", 9, 7)
+    command = ["replay", "--against", str(old), "--input", str(busy), "--fail-on-change", "--policy"]
+    assert status_of([*command, str(same)]) == 0
+    assert status_of([*command, str(other)]) == 1
+    out = capsys.readouterr().out
+    assert "8 records, 0 with another fate" in out
+    assert re.search(r"quota.fleet\s+│\s+fleet\s+│\s+pause\s+│\s+0\s+│\s+1", out)
+
+
+def test_windows_differ_where_events_no_longer_count_in_them(busy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A policy under which a tool name becomes a hash gives its windows another key."""
+    with busy.open("a", encoding="utf-8") as file:
+        tool = {"topic": "tool_executions", "execution_id": "x", "tool_name": "mail mia.li@example.com", "timestamp": 1_767_225_600_100}
+        file.write("\n" + json.dumps({"event_id": "t", "event_type": "t", "agent_id": "planner", **tool}))
+    new = tmp_path / "new.yaml"
+    new.write_text(re.sub('version: "[^"]+"', 'version: "new"', PACKAGED, count=1).replace("    - EMAIL_ADDRESS\n", "", 1), encoding="utf-8")
+    assert status_of(["replay", "--policy", str(new), "--input", str(busy), "--format", "json"]) == 0
+    assert told(capsys)["windows"] == [{"agent": "planner", "windows": 2}]
+
+
+def windows(*rows: tuple[str, int, str, int]) -> dict[str, pl.DataFrame]:
+    return {"agent_metrics": pl.DataFrame(rows, schema=["window_uid", "revision", "agent_id", "events"], orient="row")}
+
+
+def test_windows_are_compared_by_their_last_values_whichever_side_tells_first() -> None:
+    effects = Effects()
+    effects.add(windows(("w", 5, "a", 50), ("v", 1, "b", 1)), windows(("w", 6, "a", 60)))
+    effects.add(windows(("w", 7, "a", 70)), windows(("v", 1, "b", 1)))
+    assert effects.as_json()["windows"] == [{"agent": "a", "windows": 1}]
+    effects.add({}, windows(("w", 7, "a", 70)))
+    assert effects.is_same
+    effects.add(windows(("u", 1, "a", 1)), windows(("u", 1, "a", 2)))
+    assert not effects.is_same
