@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from schemas.errors import FatalError
@@ -18,6 +20,7 @@ from sinks.tables import stored_tables
 from streams.config import Config, load_config
 from streams.lineage import told
 
+SPECIFICATION = Path(__file__).parents[2] / "external" / "openlineage"
 DSN = "postgresql://u:geheim@127.0.0.1:5432/db"
 
 
@@ -70,3 +73,49 @@ def test_a_catalogue_that_is_away_holds_nothing_up() -> None:
     with told(config(type="http", url="http://127.0.0.1:9")):
         inside = time.monotonic() - begin
     assert inside < 1.0
+
+
+def official(url: str) -> jsonschema_rs.Validator:
+    """What validates against a schema of the specification by its address; nothing is fetched, and formats count."""
+    resources = [json.loads(path.read_text()) for path in SPECIFICATION.glob("*.json")]
+    registry = jsonschema_rs.Registry([(one["$id"], one) for one in resources])
+    return jsonschema_rs.validator_for({"$ref": url}, registry=registry, validate_formats=True, offline=True)
+
+
+def facets(value: Any) -> Iterator[dict[str, Any]]:
+    """Every facet that stands in an event."""
+    if isinstance(value, dict):
+        if "_schemaURL" in value:
+            yield value
+        for inner in value.values():
+            yield from facets(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from facets(inner)
+
+
+def test_events_and_their_facets_keep_to_the_schemas_of_the_specification(tmp_path: Path) -> None:
+    path = tmp_path / "events"
+    with pytest.raises(FatalError), told(config(type="file", path=str(path))):
+        raise FatalError("fenced")
+    found = events(path)
+    assert [event["eventType"] for event in found] == ["START", "FAIL"]
+    seen = set[str]()
+    for event in found:
+        official(event["schemaURL"]).validate(event)
+        official(event["schemaURL"].partition("#")[0]).validate(event)
+        for facet in facets(event):
+            official(facet["_schemaURL"]).validate(facet)
+            seen.add(facet["_schemaURL"].rpartition("/")[2])
+    assert seen == {"SchemaDatasetFacet", "ColumnLineageDatasetFacet", "JobTypeJobFacet", "ErrorMessageRunFacet", "TagsRunFacet"}
+
+
+def test_the_schemas_of_the_specification_find_what_is_wrong(tmp_path: Path) -> None:
+    with told(config(type="file", path=str(tmp_path / "events"))):
+        pass
+    event = events(tmp_path / "events")[0]
+    schema = official(event["schemaURL"])
+    for wrong in ({"eventType": "BEGIN"}, {"eventTime": "yesterday"}, {"run": {"runId": "7"}}, {"job": {"name": "x"}}):
+        assert not schema.is_valid(event | wrong), wrong
+    facet = next(one for one in facets(event) if one["_schemaURL"].endswith("/SchemaDatasetFacet"))
+    assert not official(facet["_schemaURL"]).is_valid(facet | {"fields": [{"type": "string"}]})
