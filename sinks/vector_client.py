@@ -9,6 +9,7 @@ Local mode keeps the points in SQLite, one transaction a point, and all of them 
 from __future__ import annotations
 
 import math
+import ssl
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from typing import Any, Final, TypeVar
 from qdrant_client import QdrantClient, grpc, models
 from qdrant_client.conversions.conversion import RestToGrpc
 
-from schemas.errors import RetryableError
+from schemas.errors import ConfigError, RetryableError
 from sinks.errors import RECONNECT_MS, SinkError
 from sinks.vector_errors import client_failure
 from sinks.vectors import EVERYWHERE, INDEXES, MIGRATE, VECTOR_SIZE, Found, StoredStep, Where, WrongShape, shape_problem
@@ -29,7 +30,7 @@ T = TypeVar("T")
 
 _INDEX_TYPES: Final = {"keyword": models.PayloadSchemaType.KEYWORD, "integer": models.PayloadSchemaType.INTEGER}
 #: Each store has its own connections: gRPC would let a new one wait for the growing pauses of the old ones.
-_GRPC_OPTIONS: Final = {"grpc.use_local_subchannel_pool": 1}
+_GRPC_OPTIONS: Final[dict[str, Any]] = {"grpc.use_local_subchannel_pool": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +42,14 @@ class ServerBackend:
         grpc_port: Port for gRPC on the same host; None speaks HTTP only.
         api_key: What the server asks for; kept, never shown.
         collection: Its name.
+        root_certificate: PEM file of the authority that the server's certificate is checked against; None: those that everybody trusts.
     """
 
     url: str
     grpc_port: int | None
     api_key: str | None
     collection: str
+    root_certificate: Path | None = None
 
     @property
     def has_indexes(self) -> bool:
@@ -60,6 +63,8 @@ class ServerBackend:
 
     def connect(self, deadline_s: float) -> QdrantClient:
         """Gives a client; it connects with the first call."""
+        root = self._root()
+        verifying: dict[str, Any] = {} if root is None else {"verify": ssl.create_default_context(cadata=root.decode("ascii"))}
         with warnings.catch_warnings():
             # A key over plain HTTP is what a server on this host, or behind a proxy with TLS, wants; docs/sinks.md says when not.
             warnings.filterwarnings("ignore", "Api key is used with an insecure connection")
@@ -67,11 +72,24 @@ class ServerBackend:
                 url=self.url,
                 grpc_port=self.grpc_port or 6334,
                 prefer_grpc=self.grpc_port is not None,
-                grpc_options=dict(_GRPC_OPTIONS),
+                grpc_options=_GRPC_OPTIONS | ({} if root is None else {"root_certificates": root}),
                 api_key=self.api_key,
                 timeout=max(1, math.ceil(deadline_s)),
                 check_compatibility=False,  # it would ask in a thread of its own and warn on stderr
+                **verifying,
             )
+
+    def _root(self) -> bytes | None:
+        if self.root_certificate is None:
+            return None
+        try:
+            pem = self.root_certificate.read_bytes()
+            ssl.create_default_context(cadata=pem.decode("ascii"))
+        except (OSError, ValueError) as error:
+            problem = f"{self.root_certificate}: no file of certificates in PEM ({type(error).__name__}); check qdrant.root_certificate"
+        else:
+            return pem
+        raise ConfigError(problem)
 
     def prepare(self, deadline_s: float) -> list[str]:
         """As ``VectorBackend.prepare`` says."""
@@ -211,6 +229,8 @@ class ClientStore:
             if self._client is None:
                 self._client = self._backend.connect(deadline_s)
             return call(self._client)
+        except ConfigError:
+            raise
         except Exception as error:  # noqa: BLE001 - local mode raises what Python's own functions raise; the table names what it knows
             failure = client_failure(error, self._backend.where)
         finally:

@@ -230,6 +230,9 @@ class QdrantServerConfig(_QdrantSection):
     url: str = Field(pattern=r"^https?://[^\s/]+(/\S*)?$", description="http://host:6333, or https://")
     grpc_port: int | None = Field(default=6334, ge=1, le=65_535, description="Port for gRPC on that host; null: HTTP only.")
     api_key: SecretStr | None = Field(default=None, description="What the server asks for; as ${NAME}.")
+    root_certificate: Path | None = Field(
+        default=None, description="PEM file of the authority of your own that signed the server's certificate; absent: those that everybody trusts."
+    )
 
 
 class QdrantLocalConfig(_QdrantSection):

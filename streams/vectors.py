@@ -28,7 +28,7 @@ def backend_of(qdrant: QdrantConfig) -> VectorBackend:
     if isinstance(qdrant, QdrantLocalConfig):
         return LocalBackend(qdrant.path, qdrant.collection)
     key = None if qdrant.api_key is None else qdrant.api_key.get_secret_value()
-    return ServerBackend(qdrant.url, qdrant.grpc_port, key, qdrant.collection)
+    return ServerBackend(qdrant.url, qdrant.grpc_port, key, qdrant.collection, qdrant.root_certificate)
 
 
 def vector_sink(config: Config, policy: Policy, embed: Embed | None) -> QdrantSink | None:

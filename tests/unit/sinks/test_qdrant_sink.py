@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import resource
+import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +22,13 @@ from qdrant_client import QdrantClient
 from qdrant_client import models as qdrant_models
 
 from models.spec import EMBEDDING_SIZE
-from schemas.errors import ConfigError, FatalError, RetryableError
+from schemas.errors import ConfigError, FatalError, HeadraceError, RetryableError
 from sinks.qdrant import PART_TEXTS, TOPIC, QdrantSink
 from sinks.step_texts import TextRule
 from sinks.vector_client import LocalBackend, ServerBackend
 from sinks.vector_edge import EdgeBackend
 from sinks.vectors import VECTOR_SIZE, StoredStep, VectorBackend, Where, WrongShape
+from tests.fixtures.certificates import Certified, authority, certified
 from tests.fixtures.embedder import embed
 from tests.fixtures.outputs import START_MS, records
 from tests.fixtures.qdrant_wire import API_KEY, qdrant_wire
@@ -181,6 +186,69 @@ def test_another_distance_or_a_missing_index_is_told_by_every_backend(tmp_path: 
         bare.open(DEADLINE_S).close()
         with pytest.raises(FatalError, match=r"UNAUTHENTICATED.*qdrant.api_key"):
             ServerBackend("http://127.0.0.1", port, "another-key", "bare").open(DEADLINE_S)
+
+
+def test_a_server_with_a_certificate_of_our_own_authority_is_spoken_to_over_tls(tmp_path: Path) -> None:
+    """gRPC, as the sink writes; the authority of strangers, and nobody's, are refused, and so is a connection in the clear."""
+    ours, strangers = authority(tmp_path, "ours"), authority(tmp_path, "strangers")
+    proof = certified(tmp_path, "qdrant", "ours")
+    point = StoredStep("ffffffff-0000-0000-0000-000000000000", np.ones(VECTOR_SIZE, dtype=np.float32), {})
+    with qdrant_wire(proof) as port:
+        backend = ServerBackend("https://127.0.0.1", port, API_KEY, "agent_steps", ours)
+        backend.prepare(DEADLINE_S)
+        store = backend.open(DEADLINE_S)
+        store.put([point], DEADLINE_S)
+        assert store.count(DEADLINE_S) == 1
+        store.close()
+        for url, root in (("https://127.0.0.1", strangers), ("https://127.0.0.1", None), ("http://127.0.0.1", ours)):
+            with pytest.raises(RetryableError):
+                ServerBackend(url, port, API_KEY, "agent_steps", root).open(2.0)
+
+
+def test_http_over_tls_is_held_to_our_own_authority(tmp_path: Path) -> None:
+    """The certificate of strangers ends the handshake; with ours the answer of what is no Qdrant comes through it."""
+    ours, strangers = authority(tmp_path, "ours"), authority(tmp_path, "strangers")
+    with not_qdrant(certified(tmp_path, "server", "ours")) as (port, asked):
+        with pytest.raises(RetryableError):
+            ServerBackend(f"https://127.0.0.1:{port}", None, API_KEY, "agent_steps", strangers).open(DEADLINE_S)
+        assert asked == []
+        with pytest.raises(HeadraceError):
+            ServerBackend(f"https://127.0.0.1:{port}", None, API_KEY, "agent_steps", ours).open(DEADLINE_S)
+        assert asked[0].startswith("/collections/agent_steps")
+
+
+@contextmanager
+def not_qdrant(proof: Certified) -> Iterator[tuple[int, list[str]]]:
+    """Serves HTTPS on a free port and refuses everything; gives the port and the paths that were asked for."""
+    asked: list[str] = []
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(403)
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(proof.chain, proof.key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1], asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "no.pem").write_text("hello")
+    for name in ("no.pem", "absent.pem"):
+        with pytest.raises(ConfigError, match=rf"{name}: no file of certificates in PEM .*check qdrant.root_certificate"):
+            ServerBackend("https://127.0.0.1", 1, None, "agent_steps", tmp_path / name).open(DEADLINE_S)
 
 
 @pytest.mark.parametrize("grpc_port", [1, None], ids=["grpc", "http"])
