@@ -22,6 +22,7 @@ from streams.cli.erase import erase
 from streams.cli.graph import graph
 from streams.cli.imports import import_runs
 from streams.cli.keys import keys_app
+from streams.cli.lineage import lineage
 from streams.cli.lint import lint
 from streams.cli.migrate import migrate
 from streams.cli.models import models_app
@@ -69,6 +70,7 @@ app.add_typer(retention_app)
 app.command("report")(report)
 app.add_typer(contracts_app)
 app.command("graph")(graph)
+app.command("lineage")(lineage)
 app.command("doctor")(doctor)
 
 

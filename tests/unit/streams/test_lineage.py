@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from schemas.errors import FatalError
 from schemas.frames import fields
 from schemas.topics import INPUTS, OUTPUTS
 from sinks.tables import stored_tables
+from streams.cli.main import status_of
 from streams.config import Config, load_config
 from streams.lineage import told
 
@@ -119,3 +121,18 @@ def test_the_schemas_of_the_specification_find_what_is_wrong(tmp_path: Path) -> 
         assert not schema.is_valid(event | wrong), wrong
     facet = next(one for one in facets(event) if one["_schemaURL"].endswith("/SchemaDatasetFacet"))
     assert not official(facet["_schemaURL"]).is_valid(facet | {"fields": [{"type": "string"}]})
+
+
+def test_the_datasets_and_columns_of_a_configuration_are_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "headrace.yaml"
+    path.write_text(f"kafka: {{bootstrap: '127.0.0.1:9', topic_prefix: t.}}\ntimescale: {{dsn: '{DSN}'}}\n")
+    assert status_of(["lineage", "--config", str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"t\.agent_events\s+│ kafka://127\.0\.0\.1:9\s+│ read\s+│\s+\d+", printed)
+    assert "db.public.reviews" in printed
+    assert "geheim" not in printed
+    assert status_of(["lineage", "--config", str(path), "--columns"]) == 0
+    assert re.search(r"t\.enriched_events\.user_id\s+│ MASKED\s+│ .*t\.agent_events\.user_id", capsys.readouterr().out)
