@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from typing import Final
 
 import polars as pl
 
@@ -13,6 +14,9 @@ from operators.audit import TOPIC
 from schemas.coordinates import audit_uid
 from schemas.frames import output_schema
 from sinks.contract import OutputBatch
+
+#: Message key of the entry.
+POLICY_KEY: Final = "headrace"
 
 
 def policy_in_force(pipeline: str, policy: Policy, resumed: str | None) -> OutputBatch:
@@ -32,7 +36,7 @@ def policy_in_force(pipeline: str, policy: Policy, resumed: str | None) -> Outpu
         "event_time": time.time_ns() // 1_000_000,
         "what": "policy",
         "service": "run",
-        "agent_id": "headrace",
+        "agent_id": POLICY_KEY,
         "result": "in_force",
         "policy_id": policy.id,
         "policy_version": policy.version,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -99,17 +99,18 @@ class Intake:
             RetryableError: The schema registry is away. Nothing was taken: the same rows must come again, before any others.
         """
         with self._board.front_lock:
-            rows, all_dead = self._through_front(raw)
-        self._telemetry.batch_polled(raw.height)
-        for topic, polled in raw.group_by("topic").len().iter_rows():
-            self._telemetry.outcome(topic, "polled", polled)
+            rows, dead = through_front(self._topology, raw, self._telemetry)
+        return self.admit(rows, dead)
+
+    def admit(self, rows: pl.DataFrame, dead: pl.DataFrame) -> list[LaneBatch]:
+        """Gives one batch for each lane, in lane order, from what ``through_front`` made of a poll."""
         rows, self.state.watermarks = row_watermarks(rows, self.state.watermarks, self._floors)
         self._drop_floors(rows)
         for topic, partition, newest in rows.group_by("topic", "partition").agg(pl.col("event_time").max()).iter_rows():
             self.state.newest[topic, partition] = max(newest, self.state.newest.get((topic, partition), newest))
-        self._telemetry.dead(all_dead)
+        self._telemetry.dead(dead)
         self._post(frozenset())
-        return self._split(rows, all_dead)
+        return self._split(rows, dead)
 
     def _drop_floors(self, rows: pl.DataFrame) -> None:
         """Forgets the floors that the watermarks hold by now, so that a batch costs the same after a year."""
@@ -117,18 +118,6 @@ class Intake:
             floors = self._floors[topic, partition]
             if floors:
                 self._floors[topic, partition] = [(at, watermark) for at, watermark in floors if at > last + 1]
-
-    def _through_front(self, raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-        rows, dead, facts = raw, [NO_DEAD], Counter[tuple[str, str]]()
-        for step in self._topology.front:
-            with self._telemetry.stage(step.name, rows.height):
-                outcome = step(rows)
-            assert rows.height == outcome.batch.height + outcome.dead.height, f"step {step.name} lost or made rows"
-            rows = outcome.batch
-            dead.append(outcome.dead)
-            facts.update(outcome.facts)
-        self._telemetry.outcome_facts(facts)  # once: a step may have to wait, and those before it then run again
-        return rows, pl.concat(dead)
 
     def rest(self, idle: Mapping[Partition, int]) -> list[LaneBatch]:
         """Lets idle partitions hold the others back no more; gives batches of marks alone where that moved a watermark, else nothing.
@@ -150,6 +139,12 @@ class Intake:
                 self.state.watermarks[mark.topic, mark.partition] = mark.watermark
             self._post(frozenset(idle))
         return self._split(None, NO_DEAD) if raised or moved else []
+
+    def wants(self, idle: Collection[Partition]) -> bool:
+        """Tells whether ``rest`` would raise a watermark if all of these partitions were idle: so that nobody asks Kafka in vain."""
+        marks = self._board.marks()
+        floor = idle_floor({**marks, **{p: Mark(marks[p].watermark, marks[p].newest, idle=True) for p in idle}}, self._topology.window_ms)
+        return floor is not None and any(self._closes_a_window(partition, floor) for partition in idle)
 
     def _closes_a_window(self, partition: Partition, floor: int) -> bool:
         """Tells whether the floor is worth a durable mark: one that passes no window's end closes nothing, and would cost a sync at every poll."""
@@ -195,6 +190,27 @@ class Intake:
         lanes = self._topology.lanes
         lane_of = shard_of(shared[self._topology.shared.key], self._topology.shards) % lanes
         return {lane: shared if lanes == 1 else shared.filter(lane_of == lane) for lane in range(lanes)}
+
+
+def through_front(topology: Topology, raw: pl.DataFrame, telemetry: Telemetry) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Takes a poll through the front steps; gives the rows that are left and what ended (``schemas.events.DEAD``). Nothing raw is in either.
+
+    Raises:
+        RetryableError: The schema registry is away. Nothing was taken: the same rows must come again, before any others.
+    """
+    rows, dead, facts = raw, [NO_DEAD], Counter[tuple[str, str]]()
+    for step in topology.front:
+        with telemetry.stage(step.name, rows.height):
+            outcome = step(rows)
+        assert rows.height == outcome.batch.height + outcome.dead.height, f"step {step.name} lost or made rows"
+        rows = outcome.batch
+        dead.append(outcome.dead)
+        facts.update(outcome.facts)
+    telemetry.outcome_facts(facts)  # once: a step may have to wait, and those before it then run again
+    telemetry.batch_polled(raw.height)
+    for topic, polled in raw.group_by("topic").len().iter_rows():
+        telemetry.outcome(topic, "polled", polled)
+    return rows, pl.concat(dead)
 
 
 def _oldest(rows: pl.DataFrame | None) -> int | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, closing, nullcontext
-from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
@@ -27,8 +26,9 @@ from streams.anchors import Anchors, anchored
 from streams.audit_persons import PersonKeys, seal
 from streams.batch import Partition
 from streams.client_log import with_log
+from streams.cluster import kafka_input, start_of
 from streams.collector import rest_the_collector
-from streams.config import Config, StartLatest, StartTimestamp
+from streams.config import Config
 from streams.credits import Credits
 from streams.engines.bytewax import Pace, Run, run_flow
 from streams.facts import DecidingStep, FactsJournal
@@ -196,12 +196,6 @@ def _judging_before(recovery: RecoveryDirectory, versions: PolicyVersions, diges
     return begin.fingerprint.policy
 
 
-def kafka_input(config: Config) -> KafkaInput:
-    """Gives the input side of the cluster."""
-    kafka = config.require_kafka()
-    return KafkaInput(with_log(kafka.client_settings()), config.pipeline.name, kafka.inputs, kafka.topic_prefix)
-
-
 def sinks_of(
     config: Config,
     registry: SchemaRegistry,
@@ -284,7 +278,7 @@ def _begin(recovery: RecoveryDirectory, topology: Topology, policy_digest: str, 
             "configuration no longer has; put the topics back, or start the pipeline under a new name with an empty recovery directory"
         )
     new = [partition for partition in partitions if partition not in known]
-    inputs = {**known, **_starts(source, new, {topic for topic, _ in known}, _start(config))}
+    inputs = {**known, **_starts(source, new, {topic for topic, _ in known}, start_of(config))}
     positions = {sink.name: found.sinks[sink.name] if found and sink.name in found.sinks else sink.begin() for sink in sinks}
     begin = Begin(fingerprint_of(topology, config, policy_digest), inputs, positions)
     if begin != found:
@@ -297,13 +291,6 @@ def _starts(source: KafkaInput, new: Sequence[Partition], topics_known: Set[str]
     grown = [partition for partition in new if partition[0] in topics_known]
     fresh = [partition for partition in new if partition[0] not in topics_known]
     return {**(source.start_offsets(grown, "earliest") if grown else {}), **(source.start_offsets(fresh, start) if fresh else {})}
-
-
-def _start(config: Config) -> Start:
-    start = config.source.start
-    if isinstance(start, StartTimestamp):
-        return datetime.fromtimestamp(start.at_ms / 1000, UTC)
-    return "latest" if isinstance(start, StartLatest) else "earliest"
 
 
 def _lineage(config: Config) -> AbstractContextManager[None]:

@@ -253,9 +253,14 @@ def _trace(headers: Headers | None) -> str | None:
     """Gives the W3C trace context of a record; None where there is none, or something else stands in its place (it might be personal)."""
     pairs = headers.items() if isinstance(headers, dict) else headers or ()
     for name, value in pairs:
-        if name == TRACE_HEADER and isinstance(value, bytes) and _TRACEPARENT(value):
-            return value.decode("ascii")
+        if name == TRACE_HEADER and (trace := trace_of(value)) is not None:
+            return trace
     return None
+
+
+def trace_of(value: object) -> str | None:
+    """Gives the W3C trace context that a header's value is; None where it is something else (it might be personal)."""
+    return value.decode("ascii") if isinstance(value, bytes) and _TRACEPARENT(value) else None
 
 
 def _lost(topic: str, partition: int, offset: int, low: int, high: int) -> str:

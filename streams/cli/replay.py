@@ -187,10 +187,10 @@ def _file(config: Config, path: Path) -> _Range:
 def _kafka(config: Config, wish: _Wish, with_fates: bool) -> _Range:
     from dataclasses import replace
 
+    from streams.cluster import kafka_input
     from streams.registry import open_registry
     from streams.replay.history import History, enriched_frames
     from streams.replay.recorded import COLUMNS, FATE_COLUMNS, Recorded
-    from streams.run import kafka_input
 
     source = replace(kafka_input(config), group=f"{config.pipeline.name}-replay")
     since = _millis("--from", wish.since or "")
