@@ -11,7 +11,7 @@ ALONE := encoder triton-server train-data train-test
 LOCKS := core dev $(filter-out core dev $(ALONE),$(basename $(notdir $(wildcard requirements/*.in))))
 UV_COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock"
 
-.PHONY: help setup demo test test-all bench bench-full models-report lint format lock
+.PHONY: help setup flink demo test test-all bench bench-full models-report lint format lock
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -19,13 +19,16 @@ help: ## show this list
 setup: ## make .venv from the lock files; as root on Debian also install Java and Maven for the embedded broker
 	@scripts/setup.sh
 
+flink: setup ## make the environment of the Flink engine (.headrace/flink, about 1.5 GB)
+	@scripts/flink.sh
+
 demo: setup ## start broker, database, a simulated fleet and the pipeline, and show what flows; ARGS="--seconds 30" ends it
 	$(BIN)/headrace demo $(ARGS)
 
 test: lint ## lint, then every test that takes seconds, three files at a time: the answer in under 15 minutes
 	$(BIN)/pytest -m "not slow" $(BESIDE) $(ARGS)
 
-test-all: lint ## lint, then every test, the long ones too
+test-all: lint flink ## lint, then every test, the long ones too
 	$(BIN)/pytest $(BESIDE) $(ARGS)
 
 bench: setup ## measure in short runs (about 15 minutes): end to end, peers, each stage; writes benchmarks/results.md

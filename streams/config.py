@@ -19,6 +19,7 @@ from governance.key_ring import KeyRing, KeyUse
 from schemas.errors import ConfigError
 from streams.config_file import Path as KeyPath
 from streams.config_file import YamlDocument, read_yaml
+from streams.config_flink import FlinkConfig
 from streams.config_http import AccessConfig, HttpConfig, HttpTlsConfig, JwtConfig, Role
 from streams.config_part import Section, did_you_mean
 from streams.config_sections import (
@@ -58,6 +59,7 @@ __all__ = [
     "Config",
     "ConfluentRegistryConfig",
     "FileRegistryConfig",
+    "FlinkConfig",
     "HttpConfig",
     "HttpTlsConfig",
     "JwtConfig",
@@ -82,6 +84,7 @@ __all__ = [
     "StartTimestamp",
     "TestingConfig",
     "TimescaleConfig",
+    "config_file",
     "load_config",
     "load_hash_key",
     "load_key_ring",
@@ -99,6 +102,8 @@ _PATHS: Final[tuple[KeyPath, ...]] = (
     ("privacy", "key_file"),
     ("privacy", "keys_file"),
     ("cache", "dir"),
+    ("flink", "environment"),
+    ("flink", "jars"),
     ("lineage", "path"),
     ("qdrant", "path"),
     ("models", "tls", "root"),
@@ -173,10 +178,17 @@ def load_key_ring(config: Config) -> KeyRing:
 
 def _document(path: Path | None, env: Mapping[str, str]) -> YamlDocument:
     """Reads the file that was named, or the default one where it exists."""
-    named = path or (Path(env["HEADRACE_CONFIG"]) if "HEADRACE_CONFIG" in env else None)
-    if named is None and not CONFIG_FILE.is_file():
+    file = config_file(path, env)
+    if file is None:
         return YamlDocument(name="defaults", folder=Path.cwd(), values={}, lines={}, problems=())
-    return read_yaml(named or CONFIG_FILE)
+    return read_yaml(file)
+
+
+def config_file(path: Path | None, environ: Mapping[str, str] | None = None) -> Path | None:
+    """Gives the file that the configuration is read from: the one named, that of HEADRACE_CONFIG, the default one where it exists; None without."""
+    env = os.environ if environ is None else environ
+    named = path or (Path(env["HEADRACE_CONFIG"]) if "HEADRACE_CONFIG" in env else None)
+    return named or (CONFIG_FILE if CONFIG_FILE.is_file() else None)
 
 
 def _substitute(node: Any, at: KeyPath, env: Mapping[str, str], places: Mapping[KeyPath, str], problems: list[str]) -> None:

@@ -17,6 +17,7 @@ from models.spec import MODELS
 from schemas.errors import ConfigError
 from schemas.events import CONTENT
 from schemas.topics import INPUTS
+from streams.config_flink import FlinkConfig
 from streams.config_http import HttpConfig
 from streams.config_part import Section, did_you_mean
 from streams.hash_key import HASH_KEY_BYTES_MIN
@@ -407,6 +408,7 @@ class Config(Section):
     sink: SinkConfig = SinkConfig()
     testing: TestingConfig = TestingConfig()
     cache: CacheConfig = CacheConfig()
+    flink: FlinkConfig = FlinkConfig()
 
     @property
     def input_topics(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,12 +14,19 @@ from models.results import TextModels
 from schemas.errors import ConfigError, FatalError
 from streams.cli.engine import EngineThread, hangup_asks, signals_stop
 from streams.cli.say import KAFKA_HELP, ConfigOption, tell
-from streams.config import Config, load_config, load_hash_key
+from streams.config import Config, config_file, load_config, load_hash_key
 from streams.log import configure_logging, log
 from streams.policy_file import load_policy
 from streams.stop import Stop
 from streams.summary import RunSummary
 from streams.telemetry import Telemetry
+
+
+class Engine(StrEnum):
+    """What runs the pipeline."""
+
+    BYTEWAX = "bytewax"
+    FLINK = "flink"
 
 
 def run(
@@ -27,12 +35,22 @@ def run(
     output: Annotated[Path | None, typer.Option("--output", help="Directory for <topic>.jsonl; needs --input.")] = None,
     kafka: Annotated[str | None, typer.Option("--kafka", help=KAFKA_HELP)] = None,
     until_end: Annotated[bool, typer.Option("--until-end", help="Stop when all that is in the input topics now is done.")] = False,
+    engine: Annotated[Engine, typer.Option("--engine", help="What runs the pipeline on Kafka.")] = Engine.BYTEWAX,
+    cluster: Annotated[str | None, typer.Option("--cluster", help="URL of a Flink JobManager; absent: Flink on this machine.")] = None,
+    resume: Annotated[str | None, typer.Option("--resume", help="Flink savepoint or checkpoint to go on from; absent: the newest here.")] = None,
 ) -> None:
     """Run the pipeline: on Kafka until told to stop, or over one file with --input and --output. Prints what became of the records."""
     if (input is None) != (output is None):
         raise ConfigError("run: --input FILE.jsonl and --output DIR go together; give both, or neither to run on Kafka")
+    if engine is Engine.BYTEWAX and (cluster or resume):
+        raise ConfigError("run: --cluster and --resume are for --engine flink; leave them out, or add it")
+    if engine is Engine.FLINK and input is not None:
+        raise ConfigError("run: --engine flink runs on Kafka; leave out --input and --output, or --engine")
     configure_logging()
     found = load_config(config, overrides={} if kafka is None else {"kafka.bootstrap": kafka})
+    if engine is Engine.FLINK:
+        on_flink(found, config, until_end, cluster, resume)
+        return
     summary = over_file(found, input, output) if input is not None and output is not None else on_kafka(found, until_end)
     print("\n".join(lines_of(summary)))
 
@@ -122,6 +140,20 @@ def on_kafka(config: Config, until_end: bool, models: TextModels | None = None) 
         summary = engine.result()
         log().info("run.stopped", pipeline=topology.name, rows_in=summary.rows_in, rows_out=summary.passed, rows_dead=sum(summary.dead.values()))
     return summary
+
+
+def on_flink(config: Config, config_path: Path | None, until_end: bool, cluster: str | None, resume: str | None) -> None:
+    """Runs the pipeline on Apache Flink, on this machine or on a cluster."""
+    from streams.engines.flink.launch import FlinkRun, run_on_flink
+    from streams.erased import erased_persons
+
+    config.require_kafka()
+    policy, stop = load_policy(config.pipeline.policy), Stop(config.pipeline.stop_grace_ms / 1000)
+    with signals_stop(stop):
+        run = FlinkRun(config, config_file(config_path), policy, erased_persons(config, stop), until_end, cluster, resume, tell)
+        log().info("run.started", pipeline=config.pipeline.name, lanes=config.pipeline.lanes, engine="flink")
+        EngineThread(lambda: run_on_flink(run, stop)).result()
+        log().info("run.stopped", pipeline=config.pipeline.name, engine="flink")
 
 
 def lines_of(summary: RunSummary) -> list[str]:

