@@ -36,6 +36,7 @@ from streams.cli.run import run
 from streams.cli.say import complain
 from streams.cli.score import score
 from streams.cli.search import search
+from streams.cli.verify import verify
 
 EXIT_FAILED: Final = 1
 EXIT_CONFIG: Final = 2
@@ -63,6 +64,7 @@ app.command("reveal")(reveal)
 app.command("lint")(lint)
 app.command("test")(try_cases)
 app.command("replay")(replay)
+app.command("verify")(verify)
 app.add_typer(audit_app)
 app.command("erase")(erase)
 app.add_typer(review_app)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -20,6 +19,7 @@ from rich.table import Table
 from schemas.errors import ConfigError
 from streams.cli.say import KAFKA_HELP, ConfigOption, tell
 from streams.config import Config, PipelineConfig, load_config, load_hash_key
+from streams.times import millis_of
 
 if TYPE_CHECKING:
     from governance.policy import Policy
@@ -193,24 +193,12 @@ def _kafka(config: Config, wish: _Wish, with_fates: bool) -> _Range:
     from streams.replay.recorded import COLUMNS, FATE_COLUMNS, Recorded
 
     source = replace(kafka_input(config), group=f"{config.pipeline.name}-replay")
-    since = _millis("--from", wish.since or "")
-    history = History.between(source, since, None if wish.until is None else _millis("--to", wish.until))
+    since = millis_of("--from", wish.since or "")
+    history = History.between(source, since, None if wish.until is None else millis_of("--to", wish.until))
     tell("reading what was recorded")
     columns = (*COLUMNS, *FATE_COLUMNS) if with_fates else COLUMNS
     recorded = Recorded(enriched_frames(source, open_registry(config), since, columns, _ROWS_MAX))
     return _Range(history.frames(_ROWS_MAX), history.records, sorted(history.begin), recorded)
-
-
-def _millis(option: str, text: str) -> int:
-    if text.isdecimal():
-        return int(text)
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
-        raise ConfigError(f"{option}: must be ISO 8601 with Z or an offset, or milliseconds since 1970; write it like 2026-01-31T12:00:00Z")
-    return int(at.astimezone(UTC).timestamp() * 1000)
 
 
 def _with_progress(span: _Range) -> Iterator[pl.DataFrame]:
