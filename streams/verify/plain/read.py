@@ -72,8 +72,8 @@ def read(record: Record, shape: Shape, bounds: Bounds, writer: Callable[[int], A
 def _json(value: bytes, bounds: Bounds) -> dict[str, Any]:
     try:
         text = value.decode("utf-8")
-    except UnicodeDecodeError:
-        raise _Fault("json_invalid") from None
+    except UnicodeDecodeError as error:
+        raise _Fault("json_invalid") from error
     if _depth(text) > bounds.depth_max:
         raise _Fault("nesting_too_deep", "json_invalid")
     twice: list[bool] = []
@@ -90,8 +90,8 @@ def _json(value: bytes, bounds: Bounds) -> dict[str, Any]:
 
     try:
         found = json.loads(text, object_pairs_hook=members, parse_constant=not_finite)
-    except ValueError:
-        raise _Fault("json_invalid") from None
+    except ValueError as error:
+        raise _Fault("json_invalid") from error
     if literals:
         raise _Fault("number_not_finite", "json_invalid")
     if not isinstance(found, dict) or twice[-1]:  # the outermost object is finished last
@@ -138,8 +138,8 @@ def _avro(value: bytes, shape: Shape, bounds: Bounds, writer: Callable[[int], An
     source = io.BytesIO(value[_HEADER_BYTES:])
     try:
         found: Any = fastavro.schemaless_reader(source, schema, None)
-    except (EOFError, ValueError, IndexError, KeyError, OverflowError, TypeError, UnicodeDecodeError):
-        raise _Fault("bytes_invalid") from None
+    except (EOFError, ValueError, IndexError, KeyError, OverflowError, TypeError, UnicodeDecodeError) as error:
+        raise _Fault("bytes_invalid") from error
     if source.read(1) or not isinstance(found, dict):
         raise _Fault("bytes_invalid")
     for name in (*CONTENT_OF, "metadata", "attributes"):
