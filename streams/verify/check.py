@@ -17,19 +17,23 @@ import fastavro
 from governance.key_ring import KeyUse
 from governance.policy import Policy
 from schemas import avro
-from schemas.errors import SchemaUnknown
+from schemas.errors import RetryableError, SchemaUnknown
 from schemas.registry import SchemaRegistry
 from schemas.topics import INPUTS, OUTPUTS
 from streams.config import Config, load_hash_key, load_key_ring
+from streams.vectors import backend_of
 from streams.verify.decisions_check import check_decisions
 from streams.verify.events_check import EventsCheck, Span
 from streams.verify.findings import Kind, Report
+from streams.verify.masks_check import check_masks, presidio
 from streams.verify.plain.event import Partition, Place, Record
 from streams.verify.plain.fates import Facts, Judged, Times, Walk
 from streams.verify.plain.ids import user_hash
+from streams.verify.plain.points import Choice
 from streams.verify.plain.read import Bounds, read
 from streams.verify.plain.shapes import shape_of
 from streams.verify.plain.windows import Counted
+from streams.verify.points_check import check_points
 from streams.verify.published import Decoder, Published, Sample, collect
 from streams.verify.recorded import Recorded
 from streams.verify.tables import Reach, check_tables
@@ -142,7 +146,9 @@ def verify(deployment: Deployment, wish: Wish) -> Report:
     _events(deployment, records, judged, published, extents, report)
     settled_windows = _windows(deployment, judged, walk, published, extents, wish, report)
     report.counts |= check_decisions(published, deployment.recorded.policies, extents.is_settled, report.findings)
+    _masks(deployment, judged, published, wish, report)
     _tables(deployment, published, extents, settled_windows, wish, report)
+    _points(deployment, published, extents, wish, report)
     return report
 
 
@@ -167,8 +173,10 @@ def _published(deployment: Deployment, topics: Topics, outputs: list[Partition],
     if wish.from_ms is not None:
         begin = topics.at(outputs, wish.from_ms - run_up_ms)
     end = {place: high for place, (_, high) in bounds.items()}
-    sample = Sample(wish.masks, wish.seed)
-    found = collect(topics.records(begin, end), Decoder(deployment.registry), sample, report.findings)
+    qdrant = deployment.config.qdrant
+    choice = None if qdrant is None else Choice(qdrant.texts, qdrant.text_chars_min, qdrant.text_chars_max)
+    found = Published(Sample(wish.masks, wish.seed), choice)
+    collect(topics.records(begin, end), Decoder(deployment.registry), found, report.findings)
     report.counts |= {f"records of {topic}": len(rows) for topic, rows in found.rows.items()}
     return found
 
@@ -313,6 +321,31 @@ def _closed_ms(walk: Walk, published: Published, extents: _Extents, wish: Wish, 
     if is_still and all(place in walk.marks for place in extents.begin):
         times.append(min(walk.marks[place] for place in extents.begin))
     return max(times, default=None)
+
+
+def _masks(deployment: Deployment, judged: Mapping[Place, Judged], published: Published, wish: Wish, report: Report) -> None:
+    if not wish.masks:
+        report.notes.append("--masks 0: no text was searched a second time")
+        return
+    deployment.tell(f"searching the texts of {len(published.sample.texts)} events by plain Presidio")
+    events = {place: one.event for place in published.sample.texts if (one := judged.get(place)) is not None and one.event is not None}
+    pii = deployment.policy.pii
+    report.counts |= check_masks(events, published, pii, presidio(pii), report.findings)
+    report.notes.append(f"masks were searched in a sample of {len(events)} events, chosen by seed {wish.seed}")
+
+
+def _points(deployment: Deployment, published: Published, extents: _Extents, wish: Wish, report: Report) -> None:
+    qdrant = deployment.config.qdrant
+    if qdrant is None:
+        report.notes.append("no vector store is configured; points were not looked for")
+        return
+    is_whole = wish.is_complete and wish.from_ms is None
+    try:
+        told = check_points(backend_of(qdrant), qdrant.collection, published, extents.is_settled, is_whole, report.findings)
+    except RetryableError as error:
+        report.unverified.append(f"collection {qdrant.collection}: {error}")
+    else:
+        report.counts |= told
 
 
 def _tables(deployment: Deployment, published: Published, extents: _Extents, settled_windows: frozenset[str], wish: Wish, report: Report) -> None:

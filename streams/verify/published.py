@@ -19,9 +19,12 @@ from schemas.topics import OUTPUTS
 from streams.verify.findings import Findings, Kind
 from streams.verify.plain.event import CONTENT, Place
 from streams.verify.plain.ids import content_digest
+from streams.verify.plain.points import Choice, is_chosen
 from streams.verify.topics import Stored
 
 _FRAMING_BYTES: Final = 5
+#: Stands for content that is no JSON: equal to nothing that a producer sends.
+_NO_JSON: Final = "\ufdd0 no JSON"
 
 
 @dataclass(slots=True)
@@ -73,16 +76,16 @@ class Published:
 
     Attributes:
         rows: By topic, the first record of each id.
-        reviews: Held events need no comparison: their texts are left off.
         sample: Events whose texts are kept.
+        choice: Which events become points of the vector collection; None where there is none.
     """
 
     sample: Sample
+    choice: Choice | None = None
     rows: dict[str, dict[str, Row]] = field(default_factory=lambda: {topic: {} for topic in OUTPUTS})
     events: dict[Place, list[Row]] = field(default_factory=dict)
     letters: dict[Place, list[Row]] = field(default_factory=dict)
     released: int = 0
-    repeated: dict[Place, list[Row]] = field(default_factory=dict)
 
 
 class Decoder:
@@ -112,9 +115,8 @@ def in_ms(value: Any) -> Any:
     return round(value.timestamp() * 1000) if isinstance(value, datetime) else value
 
 
-def collect(stored: Iterable[Stored], decode: Decoder, sample: Sample, findings: Findings) -> Published:
+def collect(stored: Iterable[Stored], decode: Decoder, found: Published, findings: Findings) -> Published:
     """Reads output topics, and finds what is wrong with them by themselves: ids twice, ids that do not fit, order."""
-    found = Published(sample)
     newest: dict[tuple[Any, ...], tuple[int, Place]] = {}
     for one in stored:
         place = one.record.place
@@ -140,20 +142,20 @@ def collect(stored: Iterable[Stored], decode: Decoder, sample: Sample, findings:
 def _row(topic: str, place: Place, values: dict[str, Any], found: Published) -> Row:
     if topic == "enriched_events":
         texts = {name: values.pop(name) for name in CONTENT}
-        values["content"] = {name: _digest(text) for name, text in texts.items()}
+        parsed = {name: _parsed(text) for name, text in texts.items() if text is not None}
+        values["content"] = {name: content_digest(parsed[name]) if name in parsed else None for name in CONTENT}
+        values["chosen"] = found.choice is not None and is_chosen(values["kind"], parsed, found.choice)
         found.sample.offer(_about(values), texts)
     elif topic == "reviews":
         del values["held"]
     return Row(place, values)
 
 
-def _digest(text: str | None) -> bytes | None:
-    if text is None:
-        return None
+def _parsed(text: str) -> Any:
     try:
-        return content_digest(json.loads(text))
+        return json.loads(text)
     except ValueError:
-        return b"no JSON"
+        return _NO_JSON
 
 
 def _index(found: Published, topic: str, row: Row) -> None:
