@@ -237,7 +237,8 @@ def test_what_is_planted_into_tables_is_found(ran: Deployment) -> None:
             "UPDATE metric_windows SET events = events + 1 WHERE ctid = (SELECT min(ctid) FROM metric_windows) RETURNING window_uid"
         ).fetchall()
         connection.execute(
-            "INSERT INTO dead_letters SELECT 'strange', topic, partition, -5, null, null, null, null, null, step, disposition, code, reason FROM dead_letters LIMIT 1"
+            'INSERT INTO dead_letters (record_uid, topic, partition, "offset", step, disposition, code, reason) '
+            "SELECT 'strange', topic, partition, -5, step, disposition, code, reason FROM dead_letters LIMIT 1"
         )
     status, report = verified(ran, "--complete", "--masks", "0")
     assert status == 1
