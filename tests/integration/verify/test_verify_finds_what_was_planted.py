@@ -59,7 +59,7 @@ class Out:
     partition: int
     key: bytes | None
     value: bytes
-    headers: list[tuple[str, bytes]]
+    headers: list[tuple[str, str | bytes | None]]
     time_ms: int
     record: Json = field(default_factory=dict)
 
@@ -97,9 +97,11 @@ def messages(deployment: Deployment) -> Iterator[Out]:
 
 
 def out_of(message: Message, prefix: str) -> Out:
-    topic, value = str(message.topic()).removeprefix(prefix), bytes(message.value() or b"")
-    headers = [(name, bytes(one)) for name, one in message.headers() or []]
-    made = Out(topic, int(message.partition() or 0), message.key(), value, headers, message.timestamp()[1])
+    topic, value, headers, key = str(message.topic()).removeprefix(prefix), message.value(), message.headers(), message.key()
+    assert isinstance(value, bytes)
+    assert not isinstance(headers, dict)
+    assert not isinstance(key, str)
+    made = Out(topic, int(message.partition() or 0), key, value, headers or [], message.timestamp()[1])
     if topic in OUTPUTS:
         read: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), schema(topic), None)
         made.record = read
