@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -167,7 +166,7 @@ def _own(record: Record, event: Event) -> dict[str, Any]:
 
 def _is_same_content(name: str, event: Event, values: Mapping[str, Any]) -> bool:
     """Tells whether a content column in which nothing was masked is the producer's; others are looked at in the sample."""
-    if values["action"] not in _UNTOUCHED or name in _masked_columns(values["masked"]):
+    if values["action"] not in _UNTOUCHED or name in _masked_columns(values):
         return True
     found = values["content"][name]
     if name not in event.content:
@@ -175,5 +174,9 @@ def _is_same_content(name: str, event: Event, values: Mapping[str, Any]) -> bool
     return bool(found == content_digest(event.content[name]))
 
 
-def _masked_columns(masked: str | None) -> set[str]:
-    return set() if masked is None else {entry[1] for entry in json.loads(masked)}
+def _masked_columns(values: Mapping[str, Any]) -> set[str]:
+    """Gives the content columns in which something was masked; all of them where only the number of masks is known."""
+    spans = values.get("masked_spans")
+    if spans is None:
+        return set(CONTENT) if values["masked_count"] else set()
+    return {span["column"] for span in spans}
