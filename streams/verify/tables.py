@@ -73,7 +73,7 @@ def _version(values: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _compare(connection: psycopg.Connection[dict[str, Any]], table: Table, wanted: dict[str, Row], reach: Reach, findings: Findings) -> None:
-    output = OUTPUTS[table.topic]
+    output, what = OUTPUTS[table.topic], f"table {table.name}"
     columns = [column.name for column in table.columns if column.name not in _LEFT_OFF]
     missing = dict(wanted)
     with connection.cursor(name="headrace_verify") as cursor:
@@ -86,15 +86,15 @@ def _compare(connection: psycopg.Connection[dict[str, Any]], table: Table, wante
             if row is None:
                 if _holds(values.get(output.time_column), reach) and reach.is_settled(table.topic, values):
                     kind, words = (Kind.DUPLICATED, "is there twice") if key in wanted else (Kind.UNEXPECTED, f"is not on {table.topic}")
-                    findings.add(kind, table.name, f"the row of id {key} {words}", *_about(values))
+                    findings.add(kind, what, f"the row of id {key} {words}", *_about(values))
                 continue
             wrong = [name for name in columns if values[name] != row.values.get(name)]
             if wrong and reach.is_settled(table.topic, row.values):
-                findings.add(Kind.DIFFERENT, table.name, f"the row of id {key}: columns differ: {', '.join(wrong)}", row.place)
+                findings.add(Kind.DIFFERENT, what, f"the row of id {key}: columns differ: {', '.join(wrong)}", row.place)
     for key, row in missing.items():
         if not reach.is_settled(table.topic, row.values):
             continue
-        findings.add(Kind.LOST, table.name, f"the row of id {key} is not there", row.place)
+        findings.add(Kind.LOST, what, f"the row of id {key} is not there", row.place)
 
 
 def _about(values: Mapping[str, Any]) -> list[Place]:

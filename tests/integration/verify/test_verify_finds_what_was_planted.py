@@ -215,6 +215,7 @@ class Planted:
         self.wanted.add(("different", "guardrail_decisions", None))
 
 
+@pytest.mark.slow
 def test_what_is_planted_into_topics_is_found_with_its_coordinates(kafka: KafkaBroker, ran: Deployment) -> None:
     planted = Planted()
     status, report = verified(copied(kafka, ran, planted), "--complete", "--masks", str(RECORDS))
@@ -245,9 +246,9 @@ def test_what_is_planted_into_tables_is_found(ran: Deployment) -> None:
     status, report = verified(ran, "--complete", "--masks", "0")
     assert status == 1
     assert {(one["kind"], one["what"]) for one in report["findings"]} == {
-        ("lost", "dead_letters"),
-        ("different", "metric_windows"),
-        ("unexpected", "dead_letters"),
+        ("lost", "table dead_letters"),
+        ("different", "table metric_windows"),
+        ("unexpected", "table dead_letters"),
     }
     words = "\n".join(one["words"] for one in report["places"])
     assert gone[0] in words
@@ -255,9 +256,9 @@ def test_what_is_planted_into_tables_is_found(ran: Deployment) -> None:
     assert "strange" in words
 
 
+@pytest.mark.slow
 def test_a_transaction_that_is_left_open_hangs(kafka: KafkaBroker, ran: Deployment) -> None:
     made = copied(kafka, ran, lambda outs: outs)
-    assert verified(made, "--masks", "0", "--complete", "--to", "1")[1]["findings"] != [("hanging", "alerts")]
     producer = Producer({"bootstrap.servers": made.bootstrap, "transactional.id": "left-open", "transaction.timeout.ms": 60_000})
     producer.init_transactions(10)
     producer.begin_transaction()
