@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from benchmarks.result import Row, Table, save
+from models.base import Base, load_base
 from models.build.calibrate import calibrate
 from models.build.compare import ALONE, compare
 from models.build.encoder import Layer, Linear, in_float
 from models.build.graph import MICROSOFT, Graph
 from models.build.heads import OUTPUTS, model_graph
 from models.build.quantise import PerToken, Ranges, per_channel
-from models.build.weights import Base, load_base
 from models.front.fronts import FRONTS, Front
 from models.front.rows import onnx_encoder
 from models.front.settings import Runner, Settings

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from models.build.encoder import Encoder, Layer, Linear, biased, in_float, mean_of_tokens
 from models.build.graph import Graph, token_inputs
 from models.build.quantise import Measuring
-from models.build.weights import Tuned
 from models.spec import EMBEDDING_SIZE, GUARD_LABELS, TOKEN_CLASSES
+from models.tuned import Tuned
 
 #: What the head of each model that has one gives.
 LABELS: Final = {"guard": GUARD_LABELS, "pii_tagger": TOKEN_CLASSES}

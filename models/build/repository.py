@@ -30,19 +30,21 @@ import tokenizers
 from numpy.typing import NDArray
 
 import models.front
+from models.base import Base, load_base
 from models.build.calibrate import calibrate
 from models.build.compare import ALONE, ALONE_COUNT, Accuracy, compare
 from models.build.heads import LABELS, OUTPUTS
 from models.build.quantise import SMOOTHING, Ranges
 from models.build.texts import CALIBRATION_COUNT, CALIBRATION_SEED, EVALUATION_COUNT, EVALUATION_SEED
 from models.build.variants import CPU_VARIANTS, FP32, GPU_VARIANTS, Variant
-from models.build.weights import WEIGHTS, Base, Tuned, load_base, load_tuned, sha256
+from models.digest import sha256
 from models.front.fronts import FRONTS, Front
 from models.front.rows import onnx_encoder
 from models.front.settings import FILE as SETTINGS_FILE
 from models.front.settings import Runner, Settings
 from models.front.tokens import TextTokenizer
 from models.spec import MODELS, ModelSpec, model_spec
+from models.tuned import WEIGHTS, Tuned, load_tuned
 from schemas.errors import FatalError
 
 SOURCE: Final = Path(__file__).parents[1] / "triton_repo"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.build.encoder import Linear, in_float
 from models.build.heads import model_graph
 from models.build.quantise import Marked, PerToken, Ranges
-from models.build.weights import Tuned
+from models.tuned import Tuned
 
 
 @dataclass(frozen=True, slots=True)

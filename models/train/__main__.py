@@ -10,15 +10,14 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from models.train import weights as store
 from models.train.attack_tests import attack_tests
 from models.train.environment import DATA, TEST, home
 from models.train.fit import Progress
 from models.train.name_tests import name_tests
-from models.train.recipes import GUARD, TAGGER, Base, Budget, Guard, Tagger, train
+from models.train.recipes import GUARD, LABELS, TAGGER, Base, Budget, Guard, Tagger, train
+from models.tuned import WEIGHTS, load_tuned, save_tuned
 
 ROOT: Final = Path(__file__).parents[2]
-WEIGHTS: Final = ROOT / "models" / "weights"
 #: The recorded airline runs, which tests have too.
 RECORDED: Final = ROOT / "tests" / "external" / "tau_bench_airline"
 RESULTS: Final = ROOT / "benchmarks" / "results" / "quality" / "models.json"
@@ -47,7 +46,7 @@ def main() -> None:
     if given.command == "train":
         _train(
             given.model,
-            Budget(given.texts, given.seed, given.minutes, store.load(given.start) if given.start else None),
+            Budget(given.texts, given.seed, given.minutes, load_tuned(given.start, LABELS[given.model]) if given.start else None),
             given.output or WEIGHTS / f"{given.model}.safetensors",
         )
     else:
@@ -61,7 +60,7 @@ def _train(model: str, budget: Budget, output: Path) -> None:
     )
     checkpoint = home(ROOT) / "checkpoints" / f"{model}-{budget.seed}-{budget.texts or 'all'}.npz"
     trained = train(model, Base.installed(), home(ROOT) / DATA, tested, budget, checkpoint, _tell)
-    store.save(trained, output)
+    save_tuned(trained, output)
     checkpoint.unlink(missing_ok=True)
     print(f"{output}: {output.stat().st_size / 1e3:.0f} kB, thresholds {dict(trained.thresholds)}", flush=True)
 
@@ -79,12 +78,11 @@ def _evaluate(models: list[str], weights: Path, output: Path) -> None:
 
     base, tests = Base.installed(), home(ROOT) / TEST
     for model in models:
-        trained = store.load(weights / f"{model}.safetensors")
-        scale = trained.alpha / trained.rank
+        trained = load_tuned(weights / f"{model}.safetensors", LABELS[model])
         if model == GUARD:
-            facts = evaluate_guard(Guard(base, trained.arrays, scale), trained, tests)
+            facts = evaluate_guard(Guard(base, trained.arrays, trained.scale), trained, tests)
         else:
-            tagger = Tagger(base, trained.arrays, scale)
+            tagger = Tagger(base, trained.arrays, trained.scale)
             facts = evaluate_tagger(tagger, trained, tests, RECORDED, lambda line: print(line, file=sys.stderr, flush=True))
         merged_into(output, model, {"weights": dict(trained.notes), "thresholds": dict(trained.thresholds), **facts})
     write_tables(output, PAGE)

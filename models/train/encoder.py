@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from models.train.weights import LINEARS, lora_a, lora_b
+from models.tuned import LINEARS, lora_a, lora_b
 
 HEADS: Final = 12
 _EPSILON: Final = 1e-12

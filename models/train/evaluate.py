@@ -18,7 +18,7 @@ from models.train.name_tests import NameTest, name_tests
 from models.train.names.marked import UNSURE
 from models.train.recipes import Guard, Tagger
 from models.train.sources import LabelledText
-from models.train.weights import Weights
+from models.tuned import Tuned
 
 #: False positives at which recall is told.
 SHARE: Final = 0.01
@@ -29,7 +29,7 @@ _PRESIDIO_ENTITIES: Final = {"PERSON": "PERSON", "LOCATION": "LOCATION", "ORGANI
 FindNames = Callable[[Sequence[str]], list[list[Span]]]
 
 
-def evaluate_guard(guard: Guard, weights: Weights, packages: Path) -> dict[str, Any]:
+def evaluate_guard(guard: Guard, weights: Tuned, packages: Path) -> dict[str, Any]:
     """Gives measures of the guard per source, at one false positive in a hundred harmless test texts and at the committed thresholds."""
     texts = attack_tests(packages)
     scores = guard([text.text for text in texts])
@@ -62,7 +62,7 @@ def evaluate_guard(guard: Guard, weights: Weights, packages: Path) -> dict[str, 
     return facts
 
 
-def _threshold(weights: Weights, label: str) -> float:
+def _threshold(weights: Tuned, label: str) -> float:
     return weights.thresholds[label] if label in weights.thresholds else max(weights.thresholds["injection"], weights.thresholds["jailbreak"])
 
 
@@ -75,7 +75,7 @@ def _measures(attacks: Any, harmless: Any, threshold: float) -> dict[str, float]
     }
 
 
-def _toxicity(scores: Any, texts: Sequence[LabelledText], weights: Weights) -> dict[str, float]:
+def _toxicity(scores: Any, texts: Sequence[LabelledText], weights: Tuned) -> dict[str, float]:
     harmless = np.array([text.labels[0] == 0 for text in texts])
     return {"false positives": recall_at(scores[harmless], weights.thresholds["toxicity"])}
 
@@ -110,7 +110,7 @@ def presidio(packages: Path) -> FindNames:
     return find
 
 
-def evaluate_tagger(tagger: Tagger, weights: Weights, packages: Path, recorded: Path, tell: Callable[[str], None]) -> dict[str, Any]:
+def evaluate_tagger(tagger: Tagger, weights: Tuned, packages: Path, recorded: Path, tell: Callable[[str], None]) -> dict[str, Any]:
     """Gives measures of the tagger and of Presidio, per set and entity."""
     rivals = (_Rival("tagger", lambda texts: tagger(texts, dict(weights.thresholds))), _Rival("presidio", presidio(packages)))
     facts: dict[str, Any] = {}

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from models.spec import EMBEDDING_SIZE
 from models.train.encoder import Tree, base_tree, first_deltas, hidden, pooled
 from models.train.row import Row
-from models.train.weights import Arrays
+from models.tuned import Arrays
 
 #: Lengths that rows are padded to: each is compiled once.
 _LENGTHS: Final = (32, 64, 128)

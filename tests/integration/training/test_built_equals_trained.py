@@ -17,15 +17,15 @@ ROOT = Path(__file__).parents[3]
 _TRAINED = """
 import json, sys
 from pathlib import Path
-from models.train import weights as store
 from models.train.attacks import rows
 from models.train.environment import DATA, home
-from models.train.recipes import Base, Guard
+from models.train.recipes import LABELS, Base, Guard
+from models.tuned import load_tuned
 packages = home(Path.cwd()) / DATA
 sys.path.insert(1, str(packages))
 texts = [text.text for text in rows.validation(packages, 60, 4)[:160]]
-weights = store.load(Path("models/weights/guard.safetensors"))
-scores = Guard(Base.installed(), weights.arrays, weights.alpha / weights.rank)(texts)
+weights = load_tuned(Path("models/weights/guard.safetensors"), LABELS["guard"])
+scores = Guard(Base.installed(), weights.arrays, weights.scale)(texts)
 print(json.dumps([texts, scores.tolist()]))
 """
 FP32_MOST = 1e-3

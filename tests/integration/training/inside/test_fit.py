@@ -14,7 +14,7 @@ from models.train.encoder import base_tree, first_deltas, hidden, pooled
 from models.train.fit import Progress, Settings, batches, fit, text_loss, token_loss
 from models.train.recipes import Base
 from models.train.row import Row
-from models.train.weights import Weights, lora_b, merged
+from models.tuned import Tuned, lora_b
 
 ROOT = Path(__file__).parents[4]
 _TEXTS = ("Mia Li flies to Austin.", '{"name": "Mia Li", "city": "Austin", "orders": ["#W1", "#W2"]}', "ok")
@@ -59,7 +59,7 @@ def test_deltas_beside_the_weights_are_deltas_merged_into_them(base: Base) -> No
     random = np.random.default_rng(3)
     deltas = {key: np.asarray(value) for key, value in first_deltas(base.weights, 4, 1).items()}
     deltas = {key: random.normal(0, 0.02, value.shape).astype(np.float32) if key.endswith(lora_b("")) else value for key, value in deltas.items()}
-    whole = merged(base.weights, Weights(deltas, ("a",), 4, 8.0, {}, {}))
+    whole = Tuned(deltas, ("a",), 4, 8.0, {}, {}).merged(base.weights)
     row = jnp.asarray(_rows(base)[0])[None]
     mask = jnp.ones_like(row)
     beside = pooled(hidden(base_tree(base.weights), {key: jnp.asarray(value) for key, value in deltas.items()}, 2.0, row, mask), mask)

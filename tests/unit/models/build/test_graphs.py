@@ -13,14 +13,15 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from models.base import load_base
 from models.build.calibrate import calibrate, rounded
 from models.build.encoder import in_float
 from models.build.heads import LABELS, model_graph
 from models.build.quantise import Ranges, per_channel, smoothing
 from models.build.variants import CPU_VARIANTS, FP32, GPU_INT8, GPU_VARIANTS, INT8, Variant
-from models.build.weights import Tuned, load_base, load_tuned
 from models.front.batches import padded
 from models.front.tokens import TextTokenizer
+from models.tuned import Tuned, load_tuned
 from tests.unit.models.build.numpy_encoder import token_vectors
 
 NAMES = ("embedder", "guard", "pii_tagger")

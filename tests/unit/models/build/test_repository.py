@@ -19,7 +19,7 @@ from models.build.gpu import config_text, encoder_name, profile, providers
 from models.build.heads import OUTPUTS
 from models.build.repository import ALONE_MOST, SOURCE, Built, Order, build, refuse_leaks
 from models.build.variants import GPU_VARIANTS
-from models.build.weights import sha256
+from models.digest import sha256
 from models.front.settings import FILE, read_settings
 from models.spec import MODELS, ModelSpec, TensorSpec
 from schemas.errors import FatalError

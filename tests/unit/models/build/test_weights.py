@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from models.base import load_base
 from models.build.repository import Order, build
-from models.build.weights import load_base, load_tuned
 from models.spec import GUARD_LABELS
+from models.tuned import load_tuned
 from schemas.errors import ConfigError
 
 KEY = "encoder.layer.0.attention.self.query.weight"
