@@ -50,7 +50,9 @@ class QdrantSink:
     Example:
         >>> from pathlib import Path
         >>> from sinks.vector_edge import EdgeBackend
-        >>> sink = QdrantSink(EdgeBackend(Path("/nowhere"), "agent_steps"), lambda texts, deadline_s: np.zeros((len(texts), 384), np.float32))
+        >>> sink = QdrantSink(
+        ...     EdgeBackend(Path("/nowhere"), "agent_steps"), lambda texts, deadline_s, keys=None: np.zeros((len(texts), 384), np.float32)
+        ... )
         >>> sink.name, sorted(sink.topics)
         ('qdrant', ['enriched_events'])
     """
@@ -164,7 +166,7 @@ class QdrantLane:
 
     def _embedded(self, part: Sequence[str], ids: dict[str, dict[str, Any]], until: float) -> Iterator[StoredStep]:
         texts = [ids[step_id]["text"] for step_id in part]
-        vectors = self._embed(texts, self._left(until))
+        vectors = self._embed(texts, self._left(until), [ids[step_id]["agent_id"] for step_id in part])
         if not is_answer(vectors, len(texts)):
             raise RetryableError(
                 f"{self._where}: the embedder must give float32[{len(texts)}, {VECTOR_SIZE}], finite and not zero, and did not; check the server",

@@ -30,8 +30,10 @@ MIGRATE: Final = "run `headrace migrate`"
 class Embed(Protocol):
     """Makes sentence vectors; the shell gives it, for a sink knows no models."""
 
-    def __call__(self, texts: Sequence[str], deadline_s: float) -> NDArray[np.float32]:
+    def __call__(self, texts: Sequence[str], deadline_s: float, keys: Sequence[str] | None = None) -> NDArray[np.float32]:
         """Gives float32[texts, 384], each row of length 1.
+
+        ``keys`` say whose each text is: while two versions of the model are served, all texts of a key go to one of them.
 
         Raises:
             RetryableError: The model is away, slow or wrong; nothing is known of any text.

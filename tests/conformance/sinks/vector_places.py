@@ -49,10 +49,10 @@ class _Vectors:
         self._model_away = False
         backend.prepare(10.0)
 
-    def embed(self, texts: Sequence[str], deadline_s: float) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str], deadline_s: float, keys: Sequence[str] | None = None) -> NDArray[np.float32]:
         if self._model_away:
             raise RetryableError("the embedder is away", 1)
-        return embed(texts, deadline_s)
+        return embed(texts, deadline_s, keys)
 
     def sink(self) -> QdrantSink:
         return QdrantSink(self.backend, self.embed, RULE, open_deadline_s=2.0)

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from qdrant_client import QdrantClient
 from qdrant_client import models as qdrant_models
 
+from models.results import GuardScores, NameSpan
+from models.router import PPM, Route, RouteMode, VersionRouter, takes_candidate
 from models.spec import EMBEDDING_SIZE
 from schemas.errors import ConfigError, FatalError, HeadraceError, RetryableError
 from sinks.qdrant import PART_TEXTS, TOPIC, QdrantSink
@@ -46,13 +48,42 @@ class Model:
         self.fails_at: int | None = None
         self.answer: Callable[[Sequence[str]], NDArray[np.float32]] = lambda texts: embed(texts, 1.0)
 
-    def __call__(self, texts: Sequence[str], deadline_s: float) -> NDArray[np.float32]:
+    def __call__(self, texts: Sequence[str], deadline_s: float, keys: Sequence[str] | None = None) -> NDArray[np.float32]:
         if self.fails_at == len(self.deadlines):
             self.fails_at = None
             raise RetryableError("the model is away", 10)
         self.texts += texts
         self.deadlines.append(deadline_s)
         return self.answer(texts)
+
+
+class _Deaf:
+    """Is told of the canary, and does nothing."""
+
+    def candidate_answered(self, model: str, texts: int) -> None: ...
+    def candidate_failed(self, model: str, texts: int) -> None: ...
+    def shadow_compared(self, model: str, differences: Sequence[float]) -> None: ...
+    def shadow_dropped(self, model: str, texts: int) -> None: ...
+
+
+class _Version:
+    """One version of the models; only the embedder is asked."""
+
+    def __init__(self, asked: list[str]) -> None:
+        self._asked = asked
+
+    def embed(self, texts: Sequence[str], deadline_s: float, keys: Sequence[str] | None = None) -> NDArray[np.float32]:
+        self._asked += texts
+        return embed(texts, deadline_s)
+
+    def guard(self, texts: Sequence[str], deadline_s: float, keys: Sequence[str] | None = None) -> list[GuardScores]:
+        raise NotImplementedError
+
+    def tag(self, texts: Sequence[str], deadline_s: float, keys: Sequence[str] | None = None) -> list[tuple[NameSpan, ...]]:
+        raise NotImplementedError
+
+    def side(self, model: str, key: str) -> str:
+        raise NotImplementedError
 
 
 def steps(count: int, first: int = 0) -> dict[str, pl.DataFrame]:
@@ -98,6 +129,28 @@ def test_a_try_after_a_failure_goes_on_behind_what_is_there_and_counts_it_as_wri
     assert len(model.texts) == 3 * PART_TEXTS
     assert lane.write(batch, DEADLINE_S).skipped == {TOPIC: 3 * PART_TEXTS}
     lane.close()
+
+
+def test_a_canary_embeds_what_an_agent_says_with_one_version_whatever_it_says(tmp_path: Path) -> None:
+    agents = [f"agent {number}" for number in range(40)]
+    said = [(agent, f"a long enough text number {number}") for number in range(3) for agent in agents]
+    batch = {
+        TOPIC: steps(len(said))[TOPIC].with_columns(
+            pl.Series("agent_id", [agent for agent, _ in said]), pl.Series("output", [json.dumps(text) for _, text in said])
+        )
+    }
+    asked: dict[str, list[str]] = {"stable": [], "candidate": []}
+    stable, candidate = (_Version(texts) for texts in asked.values())
+    router = VersionRouter(stable, candidate, {"embedder": Route(RouteMode.CANARY, PPM // 2)}, _Deaf())
+    sink = QdrantSink(made(tmp_path), router.embed, RULE)
+    lane = sink.open_lane(0, 1, b"")
+    lane.write(batch, DEADLINE_S)
+    lane.close()
+    router.close()
+    of_candidate = sorted(text for agent, text in said if takes_candidate(agent, PPM // 2))
+    assert 0 < len(of_candidate) < len(said)
+    assert sorted(asked["candidate"]) == of_candidate
+    assert len(asked["stable"]) == len(said) - len(of_candidate)
 
 
 def test_the_embedder_is_given_what_is_left_of_the_deadline_and_none_means_not_now(tmp_path: Path) -> None:
