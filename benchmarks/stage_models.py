@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from benchmarks.result import Row, Table, save
-from models.base import Base, load_base
+from models.base_encoder import Base, load_base
 from models.build.calibrate import calibrate
 from models.build.compare import ALONE, compare
 from models.build.encoder import Layer, Linear, in_float

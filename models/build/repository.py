@@ -30,7 +30,7 @@ import tokenizers
 from numpy.typing import NDArray
 
 import models.front
-from models.base import Base, load_base
+from models.base_encoder import Base, load_base
 from models.build.calibrate import calibrate
 from models.build.compare import ALONE, ALONE_COUNT, Accuracy, compare
 from models.build.heads import LABELS, OUTPUTS

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.base import load_base
+from models.base_encoder import load_base
 from models.front.spans import names
 from models.front.tokens import TextTokenizer, Tokens
 from models.front.windows import most_central, room, sentence_starts, sentence_windows, strides

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from models.base import BASE_PACKAGE
+from models.base_encoder import BASE_PACKAGE
 from models.spec import MODELS
 from models.tuned import WEIGHTS
 from schemas.errors import ConfigError

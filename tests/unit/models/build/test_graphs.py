@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from models.base import load_base
+from models.base_encoder import load_base
 from models.build.calibrate import calibrate, rounded
 from models.build.encoder import in_float
 from models.build.heads import LABELS, model_graph

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from models.base import load_base
+from models.base_encoder import load_base
 from models.build.repository import Order, build
 from models.spec import GUARD_LABELS
 from models.tuned import load_tuned

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.base import load_base
+from models.base_encoder import load_base
 from models.front.spans import names
 from models.front.tokens import TextTokenizer
 from models.spec import TOKEN_CLASSES
