@@ -163,6 +163,8 @@ def submit(order: Order) -> Any:
         .key_by(lambda row: row[0], key_type=Types.INT())
         .process(LaneFunction(order.recipe, keys), output_type=MESSAGE_TYPE)
     )
+    if order.cluster is None:
+        tell("jvm", pid=str(get_gateway().jvm.java.lang.ProcessHandle.current().pid()))
     return tables.from_data_stream(messages.uid("lane").name("lane")).execute_insert(_SINK).get_job_client()
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
+import signal
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,13 +30,16 @@ from streams.hash_key import DEFAULT_KEY_FILE
 from streams.log import log
 from streams.patience import Patience
 from streams.policy_file import PolicyFile
+from streams.recovery import RecoveryDirectory
 from streams.stop import Stop
 from streams.vault import keys_in_use
 
 ROOT: Final = Path(__file__).parents[3]
 _PACKAGES: Final = ("schemas", "governance", "operators", "models", "sinks", "streams")
 _FINISHED: Final = "finished"
+_JVM: Final = "jvm.pid"
 _LOOK_EVERY_S: Final = 0.2
+_ENV: Final = Path("/usr/bin/env")
 _STOP_S: Final = 120.0
 #: librdkafka's settings that Kafka's Java client knows under the same name, or under another.
 _JAVA_NAMES: Final = {"security.protocol": "security.protocol", "ssl.ca.location": "ssl.truststore.location"}
@@ -97,28 +103,63 @@ def run_on_flink(run: FlinkRun, stop: Stop) -> None:
     if problems:
         raise ConfigError(*problems)
     folder = _folder(config)
-    if run.cluster is None and (folder / _FINISHED).exists():
-        raise ConfigError(f"{folder}: a run with --until-end has closed every window; remove the folder, and begin under another pipeline name")
-    order = _order(run, stop, folder)
+    if run.cluster is not None:
+        _carry_out(run, _order(run, stop, folder), stop, folder)
+        return
+    with RecoveryDirectory(config.recovery.dir):
+        end_orphan(folder)
+        if (folder / _FINISHED).exists():
+            raise ConfigError(f"{folder}: a run with --until-end has closed every window; remove the folder, and begin under another pipeline name")
+        if run.until_end and (state := run.resume or newest_state(folder)) is not None:
+            raise ConfigError(f"run: --until-end on Flink begins without state, and there is {state}; run without --until-end, or remove the folder")
+        _carry_out(run, _order(run, stop, folder), stop, folder)
+
+
+def _carry_out(run: FlinkRun, order: Order, stop: Stop, folder: Path) -> None:
+    config = run.config
     message = pickle.dumps(order, protocol=pickle.HIGHEST_PROTOCOL)
-    command: list[str | Path] = [python_of(config.flink), "-m", "streams.engines.flink.job"]
+    # Left alone, PyFlink would run the workers of a job on this machine as threads of this one process.
+    alone: list[str | Path] = [_ENV, "_python_worker_execution_mode=process"] if config.flink.parallelism > 1 else []
+    command = [*alone, python_of(config.flink), "-m", "streams.engines.flink.job"]
     child = ChildProcess("Flink job", command, log=folder / "job.log", cwd=ROOT, piped=True)
     try:
         assert child.popen.stdin is not None
         child.popen.stdin.write(b"%d\n" % len(message) + message)
         child.popen.stdin.flush()
-        if _watched(child, stop, run.tell) and run.until_end and run.cluster is None:
+        if _watched(child, stop, run.tell, folder) and run.until_end and run.cluster is None:
             (folder / _FINISHED).touch()
     finally:
         child.stop(within_s=10.0)
 
 
-def _watched(child: ChildProcess, stop: Stop, tell: Callable[[str], None]) -> bool:
+def end_orphan(folder: Path) -> None:
+    """Ends the Java process of a run that was killed: until it notices by itself it might commit what a new run does not know of."""
+    note = folder / _JVM
+    pid = int(note.read_text()) if note.exists() else 0
+    if pid and b"PythonGatewayServer" in _command_of(pid):
+        os.kill(pid, signal.SIGKILL)
+        until = time.monotonic() + _STOP_S
+        while _command_of(pid):
+            if time.monotonic() > until:
+                raise FatalError(f"Flink: process {pid} of an earlier run does not end; end it, then start again")
+            time.sleep(_LOOK_EVERY_S)
+    note.unlink(missing_ok=True)
+
+
+def _command_of(pid: int) -> bytes:
+    """Gives the command line of a process; nothing where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _watched(child: ChildProcess, stop: Stop, tell: Callable[[str], None], folder: Path) -> bool:
     """Tells what the job says until it ends; gives whether it came to the end of its input."""
     assert child.popen.stdout is not None
     assert child.popen.stdin is not None
     said: list[Mapping[str, str]] = []
-    reader = threading.Thread(target=_read, args=(child.popen.stdout, said, tell), daemon=True)
+    reader = threading.Thread(target=_read, args=(child.popen.stdout, said, tell, folder), daemon=True)
     reader.start()
     while reader.is_alive() and not stop.requested:
         reader.join(_LOOK_EVERY_S)
@@ -133,10 +174,10 @@ def _watched(child: ChildProcess, stop: Stop, tell: Callable[[str], None]) -> bo
         raise FatalError(f"Flink: the job failed; what Flink said is at the end of {child.log}")
     if "running" in events and not events.keys() & {"done", "stopped", "sent"}:
         raise FatalError(f"Flink: the job's process ended before the job did; its last words are in {child.log}")
-    return "done" in events and "stopped" not in events
+    return "done" in events and not stop.requested
 
 
-def _read(pipe: IO[bytes], said: list[Mapping[str, str]], tell: Callable[[str], None]) -> None:
+def _read(pipe: IO[bytes], said: list[Mapping[str, str]], tell: Callable[[str], None], folder: Path) -> None:
     for line in pipe:
         try:
             event = json.loads(line)
@@ -145,6 +186,8 @@ def _read(pipe: IO[bytes], said: list[Mapping[str, str]], tell: Callable[[str], 
         if not isinstance(event, dict) or "event" not in event:
             continue
         said.append(event)
+        if event["event"] == "jvm":
+            (folder / _JVM).write_text(event["pid"])
         log().info(f"flink.{event['event']}", **{key: value for key, value in event.items() if key != "event"})
         if event["event"] == "sent":
             tell(f"the job {event['job']} runs on the cluster; stop it with: flink stop --savepointPath DIR {event['job']}")
@@ -242,7 +285,13 @@ def _place(run: FlinkRun) -> dict[str, str]:
     if run.cluster is None:
         here = dict.fromkeys(("rest.address", "rest.bind-address", "jobmanager.bind-host", "taskmanager.bind-host", "taskmanager.host"), "127.0.0.1")
         slots = {"taskmanager.numberOfTaskSlots": str(flink.parallelism), "rest.bind-port": "0"}
-        return {**here, **slots, "python.executable": str(python_of(flink)), "python.client.executable": str(python_of(flink))}
+        return {
+            **here,
+            **slots,
+            "python.pythonpath": str(ROOT),
+            "python.executable": str(python_of(flink)),
+            "python.client.executable": str(python_of(flink)),
+        }
     return {
         **cluster_options(run.cluster),
         "python.files": str(_code(_folder(run.config))),

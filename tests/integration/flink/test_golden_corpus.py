@@ -12,7 +12,7 @@ import pytest
 from streams.embedded.kafka import KafkaBroker
 from tests.fixtures.corpus import NAMES, difference, publish, settle
 from tests.fixtures.deployment import Deployment, make_deployment
-from tests.fixtures.flink import flink_settings
+from tests.fixtures.flink import await_true, flink_settings
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -42,6 +42,31 @@ def test_a_case_gives_the_same_on_every_engine(kafka: KafkaBroker, tmp_path: Pat
     # A run on Bytewax can go on after --until-end: entries of a minute that may not be over are not written.
     unfinished = frozenset() if arguments else frozenset({"masks"})
     assert (told := difference(deployed.topic, case, unfinished)) == "", told
+
+
+@pytest.mark.parametrize("case", ["windows", "limits", "late_events"])
+def test_a_case_that_is_killed_and_resumed_at_another_parallelism_gives_the_same(kafka: KafkaBroker, tmp_path: Path, case: str) -> None:
+    deployed = deploy(kafka, tmp_path, case, {"flink": flink_settings(1), "source": {"idle_ms": 3_600_000}})
+    unfinished = frozenset({"masks"})
+    publish(deployed, case, slice(None, 6))
+    first = deployed.start("run", "--engine", "flink")
+    await_true("something is committed", lambda: len(deployed.topic("enriched_events")) > 0)
+    first.kill()
+    first.wait(30)
+    publish(deployed, case, slice(6, None))
+    # Idle marks are facts of a run: here they come when every record was read, as in a run over a file.
+    deployed.settings["source"] = {"idle_ms": 1_000}
+    for parallelism in (2, 1):
+        deployed.settings["flink"] = flink_settings(parallelism)
+        again = deployed.start("run", "--engine", "flink")
+        try:
+            await_true("all is as written down", lambda: not difference(deployed.topic, case, unfinished))
+        finally:
+            again.terminate()
+            _, told = again.communicate(timeout=150)
+        # The second start goes on from the savepoint of the first one, and has nothing to add.
+        assert again.returncode == 0, told
+        assert (now := difference(deployed.topic, case, unfinished)) == "", now
 
 
 def test_the_difference_shows_what_differs(kafka: KafkaBroker, tmp_path: Path) -> None:
