@@ -1,7 +1,7 @@
 """Flink beside Bytewax: events a second of the same pipeline over the same topics, on 1 and on 2 slots, Kafka to Kafka.
 
-A run's rate is counted from the timestamps that Kafka gave its first and its last enriched event, so that starting a Java process does not count. Printed as
-lines; one round holds every engine once, so that they share the machine's moods.
+A run's rate is counted from the timestamps of its first and its last enriched event, so that starting a Java process does not count. A round holds
+every engine once, so that they share the machine's moods.
 """
 
 from __future__ import annotations
