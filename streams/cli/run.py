@@ -151,9 +151,9 @@ def on_flink(config: Config, config_path: Path | None, until_end: bool, cluster:
     policy, stop = load_policy(config.pipeline.policy), Stop(config.pipeline.stop_grace_ms / 1000)
     with signals_stop(stop):
         run = FlinkRun(config, config_file(config_path), policy, erased_persons(config, stop), until_end, cluster, resume, tell)
-        log().info("run.started", pipeline=config.pipeline.name, lanes=config.pipeline.lanes, engine="flink")
+        log().info("run.started", pipeline=config.pipeline.name, lanes=config.pipeline.lanes)
         EngineThread(lambda: run_on_flink(run, stop)).result()
-        log().info("run.stopped", pipeline=config.pipeline.name, engine="flink")
+        log().info("run.stopped", pipeline=config.pipeline.name)
 
 
 def lines_of(summary: RunSummary) -> list[str]:

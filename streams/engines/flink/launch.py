@@ -188,7 +188,7 @@ def _read(pipe: IO[bytes], said: list[Mapping[str, str]], tell: Callable[[str], 
         said.append(event)
         if event["event"] == "jvm":
             (folder / _JVM).write_text(event["pid"])
-        log().info(f"flink.{event['event']}", **{key: value for key, value in event.items() if key != "event"})
+        log().info(f"flink.{event['event']}")
         if event["event"] == "sent":
             tell(f"the job {event['job']} runs on the cluster; stop it with: flink stop --savepointPath DIR {event['job']}")
 

@@ -18,7 +18,7 @@ from streams.policy_file import load_policy
 from tests.fixtures.deployment import HASH_KEY, Deployment, make_deployment
 from tests.fixtures.flink import FlinkCluster, await_true, flink_settings
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 KILLS = 20
 
@@ -79,6 +79,7 @@ def test_nothing_is_lost_or_doubled_under_kills_of_taskmanagers(kafka: KafkaBrok
         await_true("checkpoints go on", lambda wanted=wanted: cluster.checkpoints(job) >= wanted)  # type: ignore[misc]
         cluster.kill_worker()
         await_true("the job runs again", lambda: cluster.state_of(job) == "RUNNING")
+        print(f"killed {kill + 1} times, {cluster.checkpoints(job)} checkpoints")
     deployed.publish(sent[KILLS * 200 :])
     await_true("every event is there", lambda: len(uids(deployed)) >= len(sent))
     all_there_once(deployed, len(sent))
