@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
+from collections.abc import Callable
 from typing import Final
 
 import polars as pl
@@ -19,21 +19,22 @@ from sinks.contract import OutputBatch
 POLICY_KEY: Final = "headrace"
 
 
-def policy_in_force(pipeline: str, policy: Policy, resumed: str | None) -> OutputBatch:
+def policy_in_force(pipeline: str, policy: Policy, resumed: str | None, began_at: Callable[[str], int]) -> OutputBatch:
     """Gives the entry that says which policy judges.
 
     Args:
         pipeline: Name of the pipeline.
         policy: The policy.
         resumed: The snapshot that is resumed from; None at a first start. A start that dies before its first snapshot and the one after it resume
-            from the same, so that
-            the topic gets one entry.
+            from the same, so that there is one entry of both.
+        began_at: Gives the time of an entry, ms: the same whenever it is asked for the same id, also by another life. A table keys rows by both.
     """
     schema = output_schema(TOPIC)
     snapshot = "none" if resumed is None else hashlib.sha256(resumed.encode()).hexdigest()[:32]
+    uid = audit_uid("policy", pipeline, policy.digest, snapshot)
     entry = {
-        "audit_uid": audit_uid("policy", pipeline, policy.digest, snapshot),
-        "event_time": time.time_ns() // 1_000_000,
+        "audit_uid": uid,
+        "event_time": began_at(uid),
         "what": "policy",
         "service": "run",
         "agent_id": POLICY_KEY,

@@ -5,6 +5,7 @@ begin.json       where every input and output partition stood before the first p
 facts.jsonl      idle marks, each durable before it takes effect
 decided/         what models said of records and what was done without them, likewise (``streams.facts``)
 clean            present after an orderly stop: nothing was in flight
+started.json     when the run that resumed from this snapshot first began
 policies/        the policies that judged, by digest, and from which records on (``streams.policy_marks``)
 engine/          the engine's own snapshots
 state/           packs of state frames, referred to by the engine's snapshots (``streams.packs``)
@@ -17,6 +18,7 @@ import fcntl
 import json
 import os
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -210,6 +212,19 @@ class RecoveryDirectory:
         """Records an orderly stop: the last snapshot holds everything that was written."""
         write_durably(self.path / "clean", b"")
 
+    def began_at(self, start: str) -> int:
+        """Gives when a start was first tried, ms: a try that died is the same start as the one after it, and writes the same.
+
+        Args:
+            start: What the start is known by.
+        """
+        path = self.path / "started.json"
+        known = _read_started(path)
+        if start not in known:
+            known = {start: time.time_ns() // 1_000_000}
+            write_durably(path, json.dumps(known).encode())
+        return known[start]
+
     def keep_policy(self, digest: str, text: str) -> None:
         """Keeps the text of a policy that judges, so that its decisions can be explained later."""
         path = self.path / "policies" / f"{digest}.yaml"
@@ -333,6 +348,17 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise FatalError(f"{path}: not written ({_name_of(error)}); free space or mend the disk and start again: nothing is lost") from error
+
+
+def _read_started(path: Path) -> dict[str, int]:
+    try:
+        return {str(start): int(at) for start, at in json.loads(path.read_bytes()).items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise FatalError(
+            f"{path}: not readable as the time of a start ({type(error).__name__}); delete it: the next start is entered anew"
+        ) from error
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -11,3 +11,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--qdrant-grpc", help="host:port of a Qdrant server's gRPC, to run the suite of the sinks against it; its key in HEADRACE_QDRANT_API_KEY"
     )
     parser.addoption("--update-golden", action="store_true", help="write what tests/golden expects anew; read the difference before you commit it")
+    parser.addoption("--seed", type=int, default=1, help="tests/chaos: which faults come, and what the fleet sends; a failure names it")
+    parser.addoption("--kills", type=int, default=100, help="tests/chaos: lives that are ended under load")
+    parser.addoption("--rate", type=float, default=400.0, help="tests/chaos: records a second while lives are ended")
+    parser.addoption("--full-rate", type=float, default=10_000.0, help="tests/chaos: records a second at which catching up is measured")

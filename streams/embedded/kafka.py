@@ -95,7 +95,7 @@ class KafkaBroker(EmbeddedPart):
 
     Attributes:
         log: The broker's log file.
-        start_seconds: How long the last start took, without fetching jars and without formatting.
+        start_seconds: How long the last start took.
 
     Raises:
         ConfigError: From ``start``: Java or Maven is missing, or the broker did not start (with its log's end).
@@ -116,6 +116,9 @@ class KafkaBroker(EmbeddedPart):
         self._settings = {**SINGLE_NODE, **(settings or {})}
         self._tell = tell
         self._port, self._controller_port = free_ports(2)
+        self._replicas = 1
+        # The letter in front keeps the id from beginning with a hyphen, which the tool would read as an option.
+        self._cluster_id = "A" + base64.urlsafe_b64encode(secrets.token_bytes(16)).decode()[1:22]
 
     @property
     def bootstrap(self) -> str:
@@ -126,6 +129,13 @@ class KafkaBroker(EmbeddedPart):
         """Starts it on the data it has and returns when it serves metadata. Does nothing when it runs."""
         if self.pid is not None:
             return
+        began = time.monotonic()
+        self._launch()
+        self._await_service()
+        self.start_seconds = time.monotonic() - began
+
+    def _launch(self) -> None:
+        """Starts the process, on data that are made where there are none."""
         missing = missing_java()
         if missing:
             raise ConfigError(*missing)
@@ -133,13 +143,15 @@ class KafkaBroker(EmbeddedPart):
         properties = self._write_properties()
         if not (self._data / "meta.properties").exists():
             self._format(jars, properties)
-        began = time.monotonic()
         # Parallel collection needs the least CPU at this size; pauses of a few milliseconds do not matter on one machine.
         options = [f"-Xmx{self._heap_mib}m", f"-Xms{self._heap_mib // 2}m", "-XX:+UseParallelGC", "-XX:+ExitOnOutOfMemoryError"]
         self._child = self._java(jars, options, "kafka.Kafka", str(properties))
+
+    def _await_service(self) -> None:
+        """Returns when it serves metadata."""
+        assert self._child is not None
         admin = self._admin()
         self._child.await_ready(lambda: accepts(self._port) and _serves(admin), START_DEADLINE_S)
-        self.start_seconds = time.monotonic() - began
 
     def stop(self) -> None:
         """Shuts it down in order; its data stay. Does nothing when it is down."""
@@ -159,7 +171,7 @@ class KafkaBroker(EmbeddedPart):
             ConfigError: A topic exists with another number of partitions, or the broker refused it.
         """
         admin = self._admin()
-        wanted = [NewTopic(name, partitions, 1, config=dict(settings or {})) for name, partitions in topics.items()]
+        wanted = [NewTopic(name, partitions, self._replicas, config=dict(settings or {})) for name, partitions in topics.items()]
         problems = []
         for name, created in (admin.create_topics(wanted, operation_timeout=TOPIC_DEADLINE_S) if wanted else {}).items():
             try:
@@ -201,10 +213,8 @@ class KafkaBroker(EmbeddedPart):
         return path
 
     def _format(self, jars: Path, properties: Path) -> None:
-        # The letter in front keeps the id from beginning with a hyphen, which the tool would read as an option.
-        cluster = "A" + base64.urlsafe_b64encode(secrets.token_bytes(16)).decode()[1:22]
         options = ["-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
-        argv = ["kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", str(properties), "--ignore-formatted"]
+        argv = ["kafka.tools.StorageTool", "format", "--cluster-id", self._cluster_id, "--config", str(properties), "--ignore-formatted"]
         self._java(jars, options, *argv, *self._format_options()).finish(START_DEADLINE_S)
 
     def _format_options(self) -> Sequence[str]:

@@ -313,7 +313,7 @@ class _LanePart(StatefulSinkPartition[LaneBatch, str]):
         self._writers = {sink.name: self._writer(sink, number, positions[sink.name]) for sink in run.sinks}
         run.abandon += [writer.abandon for writer in self._writers.values()]
         if number == 0 and run.topology.policy is not None:
-            self._put(policy_in_force(run.topology.name, run.topology.policy, resume), 0, None)
+            self._put(policy_in_force(run.topology.name, run.topology.policy, resume, run.recovery.began_at), 0, None)
 
     def _writer(self, sink: Sink, number: int, position: bytes) -> LaneWriter:
         run = self._run

@@ -195,3 +195,16 @@ def test_a_begin_record_from_before_there_were_models_reads_as_without(tmp_path:
         begin = directory.begin()
     assert begin is not None
     assert begin.fingerprint.models == ()
+
+
+def test_a_start_that_is_tried_again_began_when_it_was_first_tried(tmp_path: Path) -> None:
+    with RecoveryDirectory(tmp_path / "r") as recovery:
+        first = recovery.began_at("a start")
+        assert recovery.began_at("a start") == first
+    with RecoveryDirectory(tmp_path / "r") as recovery:
+        assert recovery.began_at("a start") == first
+        assert recovery.began_at("another") >= first
+        recovery.began_at("a start")  # long ago: no life will try it again
+    (tmp_path / "r/started.json").write_bytes(b"[")
+    with RecoveryDirectory(tmp_path / "r") as recovery, pytest.raises(FatalError, match="delete it"):
+        recovery.began_at("a start")
