@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -19,7 +20,11 @@ from sinks.contract import OutputBatch
 POLICY_KEY: Final = "headrace"
 
 
-def policy_in_force(pipeline: str, policy: Policy, resumed: str | None, began_at: Callable[[str], int]) -> OutputBatch:
+def _now_ms(_uid: str) -> int:
+    return time.time_ns() // 1_000_000
+
+
+def policy_in_force(pipeline: str, policy: Policy, resumed: str | None, began_at: Callable[[str], int] = _now_ms) -> OutputBatch:
     """Gives the entry that says which policy judges.
 
     Args:
@@ -28,6 +33,7 @@ def policy_in_force(pipeline: str, policy: Policy, resumed: str | None, began_at
         resumed: The snapshot that is resumed from; None at a first start. A start that dies before its first snapshot and the one after it resume
             from the same, so that there is one entry of both.
         began_at: Gives the time of an entry, ms: the same whenever it is asked for the same id, also by another life. A table keys rows by both.
+            The clock will do where what a dead life wrote is never seen.
     """
     schema = output_schema(TOPIC)
     snapshot = "none" if resumed is None else hashlib.sha256(resumed.encode()).hexdigest()[:32]
