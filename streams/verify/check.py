@@ -334,6 +334,12 @@ def _masks(deployment: Deployment, judged: Mapping[Place, Judged], published: Pu
     report.notes.append(f"masks were searched in a sample of {len(events)} events, chosen by seed {wish.seed}")
 
 
+def _of_erased(deployment: Deployment, published: Published) -> frozenset[str]:
+    """Gives the ids of events of erased persons."""
+    every = (row.values for rows in published.events.values() for row in rows)
+    return frozenset(values["event_uid"] for values in every if values["user_id"] in deployment.erased)
+
+
 def _points(deployment: Deployment, published: Published, extents: _Extents, wish: Wish, report: Report) -> None:
     qdrant = deployment.config.qdrant
     if qdrant is None:
@@ -341,7 +347,8 @@ def _points(deployment: Deployment, published: Published, extents: _Extents, wis
         return
     is_whole = wish.is_complete and wish.from_ms is None
     try:
-        told = check_points(backend_of(qdrant), qdrant.collection, published, extents.is_settled, is_whole, report.findings)
+        erased = _of_erased(deployment, published)
+        told = check_points(backend_of(qdrant), qdrant.collection, published, extents.is_settled, erased, is_whole, report.findings)
     except RetryableError as error:
         report.unverified.append(f"collection {qdrant.collection}: {error}")
     else:
@@ -367,5 +374,5 @@ def _tables(deployment: Deployment, published: Published, extents: _Extents, set
         return about is not None and extents.is_settled(about)
 
     deployment.tell("reading the tables")
-    reach = Reach(wish.from_ms, wish.to_ms, deployment.erased, is_settled)
+    reach = Reach(wish.from_ms, wish.to_ms, deployment.erased, _of_erased(deployment, published), is_settled)
     report.counts |= check_tables(timescale.dsn.get_secret_value(), published, reach, report.findings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Final
 
 from sinks.vectors import VectorBackend
@@ -16,18 +16,30 @@ _DEADLINE_S: Final = 30.0
 
 
 def check_points(
-    backend: VectorBackend, collection: str, published: Published, is_settled: Callable[[Place], bool], is_whole: bool, findings: Findings
+    backend: VectorBackend,
+    collection: str,
+    published: Published,
+    is_settled: Callable[[Place], bool],
+    erased: Set[str],
+    is_whole: bool,
+    findings: Findings,
 ) -> dict[str, int]:
     """Looks for every point; gives how many there must be.
 
     Args:
         is_settled: Tells whether a record's outputs must be there.
+        erased: Ids of events of erased persons, whose points are gone on purpose.
         is_whole: Whether all events that the collection can hold were read: then more points than events are told too.
 
     Raises:
         RetryableError: The store is away, or another process holds it.
     """
-    rows = {point_id(row.values["event_uid"]): (place, row) for place, its in published.events.items() for row in its[:1] if row.values["chosen"]}
+    rows = {
+        point_id(row.values["event_uid"]): (place, row)
+        for place, its in published.events.items()
+        for row in its[:1]
+        if row.values["chosen"] and row.values["event_uid"] not in erased
+    }
     store = backend.open(_DEADLINE_S)
     try:
         ids = list(rows)

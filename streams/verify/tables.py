@@ -29,13 +29,15 @@ class Reach:
     """Which rows are compared, by the time of their topic; None leaves it open.
 
     Attributes:
-        erased: Hashes of erased persons: their rows are gone on purpose.
+        erased: Hashes of erased persons: their rows may be gone on purpose.
+        erased_events: Ids of their events: rows about them may be gone too.
         is_settled: Tells whether a record of a topic was made of input that every sink has taken; others may be there or not.
     """
 
     from_ms: int | None = None
     to_ms: int | None = None
     erased: frozenset[str] = frozenset()
+    erased_events: frozenset[str] = frozenset()
     is_settled: Callable[[str, Mapping[str, Any]], bool] = lambda _topic, _values: True
 
 
@@ -55,7 +57,7 @@ def _wanted(topic: str, published: Published, reach: Reach) -> dict[str, Row]:
     output, wanted = OUTPUTS[topic], dict[str, Row]()
     for row in published.rows[topic].values():
         values = row.values
-        if not _holds(values.get(output.time_column), reach) or values.get("user_id") in reach.erased:
+        if not _holds(values.get(output.time_column), reach):
             continue
         key = str(values[output.id_columns[0]])
         before = wanted.get(key)
@@ -66,6 +68,10 @@ def _wanted(topic: str, published: Published, reach: Reach) -> dict[str, Row]:
 
 def _holds(at: int | None, reach: Reach) -> bool:
     return at is None or ((reach.from_ms is None or at >= reach.from_ms) and (reach.to_ms is None or at < reach.to_ms))
+
+
+def _is_erased(values: Mapping[str, Any], reach: Reach) -> bool:
+    return values.get("user_id") in reach.erased or values.get("event_uid") in reach.erased_events
 
 
 def _version(values: Mapping[str, Any]) -> tuple[int, int]:
@@ -92,7 +98,7 @@ def _compare(connection: psycopg.Connection[dict[str, Any]], table: Table, wante
             if wrong and reach.is_settled(table.topic, row.values):
                 findings.add(Kind.DIFFERENT, what, f"the row of id {key}: columns differ: {', '.join(wrong)}", row.place)
     for key, row in missing.items():
-        if not reach.is_settled(table.topic, row.values):
+        if not reach.is_settled(table.topic, row.values) or _is_erased(row.values, reach):
             continue
         findings.add(Kind.LOST, what, f"the row of id {key} is not there", row.place)
 

@@ -132,6 +132,18 @@ def test_a_run_verifies_clean(ran: Deployment) -> None:
     assert report["counts"]["values that Presidio found in them"] > 0
 
 
+def test_a_run_that_stopped_in_order_verifies_clean_by_what_it_recorded(ran: Deployment) -> None:
+    status, report = verified(ran, "--masks", "0")
+    assert (status, report["findings"], report["unverified"]) == (0, [], [])
+
+
+def test_a_range_of_a_run_verifies_clean(ran: Deployment) -> None:
+    begin = ran.epoch_ms + 1_000
+    status, report = verified(ran, "--complete", "--masks", "0", "--from", str(begin), "--to", str(begin + 1_000))
+    assert (status, report["findings"]) == (0, []), json.dumps(report, indent=1)[:4000]
+    assert 50 < sum(one["records"] for one in report["conservation"]) < RECORDS / 2
+
+
 class Planted:
     """Defects, planted into copies of the topics one by one, and what must be found."""
 

@@ -60,7 +60,7 @@ def test_a_point_that_is_missing_and_one_too_many_are_found(tmp_path: Path) -> N
     store.put([StoredStep(point_id(f"{number:032x}"), [1.0] + [0.0] * 383, {}) for number in (0, 1, 9)], 30.0)
     store.close()
     findings = Findings()
-    assert check_points(backend, "steps", published, lambda _place: True, True, findings) == {"points": 2}
+    assert check_points(backend, "steps", published, lambda _place: True, frozenset(), True, findings) == {"points": 2}
     assert [(one.kind, one.places) for one in findings.kept] == [
         (Kind.LOST, (("enriched_events", 0, 12), ("agent_events", 0, 2))),
         (Kind.UNEXPECTED, ()),
