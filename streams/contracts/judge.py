@@ -63,7 +63,9 @@ class Judge:
 
     def _result(self, window: Window, what: str, told: dict[str, Any], places: tuple[Coordinates, ...]) -> Result:
         breach = None if told["held"] else self._policy.contracts.breach_of(window.topic)
-        named = "\0".join([window.topic, str(window.start_ms), str(window.end_ms), what, self._policy.digest])
+        # Windows of one time that were cut are told apart by where they begin.
+        part = [f"{partition}:{offset}" for partition, offset in sorted(window.first.items())] if window.is_cut else []
+        named = "\0".join([window.topic, str(window.start_ms), str(window.end_ms), what, self._policy.digest, *part])
         record = {
             "result_uid": blake2b(named.encode(), digest_size=16).hexdigest(),
             "about": window.topic,

@@ -45,6 +45,8 @@ class Window:
         end_ms: End, exclusive.
         rows: Fields of each record; absent ones are absent.
         places: Coordinates of each.
+        first: Smallest offset of each partition; of files it is empty.
+        is_cut: Whether other windows hold more records of the same time.
     """
 
     topic: str
@@ -52,6 +54,8 @@ class Window:
     end_ms: int
     rows: list[dict[str, Any]] = field(default_factory=list)
     places: list[Coordinates] = field(default_factory=list)
+    first: dict[int, int] = field(default_factory=dict)
+    is_cut: bool = False
 
 
 def schema_of(topic: str) -> str:
