@@ -33,6 +33,8 @@ ORDER: Final = (
     "triton_cost",
     "triton_stalls",
     "triton_shared_memory",
+    "first_stage",
+    "first_stage_rules",
 )
 _DIGITS: Final = ((100.0, 0), (10.0, 1), (1.0, 2))
 
