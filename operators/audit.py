@@ -1,4 +1,4 @@
-"""Audit: every verdict that is not a plain allow becomes an entry of the audit log."""
+"""Audit: verdicts that are no plain allow, and commands to agents, as entries of the audit log."""
 
 from __future__ import annotations
 
@@ -53,3 +53,32 @@ def _entries(judged: pl.DataFrame) -> pl.DataFrame:
         "detail": pl.lit(None, dtype=pl.String),
     }
     return judged.select(**columns).select(_SCHEMA.names()).cast(_SCHEMA)
+
+
+def of_commands(commands: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Gives the entries of commands to agents: who is commanded, what, why, under which policy. Nothing where there is no command.
+
+    Args:
+        commands: Rows of ``agent_control``. A command about a user names the person, as the entry of a decision does.
+    """
+    if commands.is_empty():
+        return {}
+    kind = pl.col("target_kind")
+    columns: dict[str, pl.Series | pl.Expr] = {
+        "audit_uid": pl.Series([audit_uid("action", uid) for uid in commands["control_uid"]], dtype=pl.String),
+        "event_time": pl.col("issued_at"),
+        "what": pl.lit("action"),
+        "service": pl.lit("agent_control"),
+        "agent_id": pl.when(kind == "agent").then(pl.col("target")).otherwise(pl.lit("headrace")),
+        "person": pl.when(kind == "user").then(pl.col("target")),
+        "event_uid": pl.col("event_uid"),
+        "rules": pl.col("reasons"),
+        "result": pl.lit("issued"),
+        "action": pl.col("command"),
+        "policy_id": pl.col("policy_id"),
+        "policy_version": pl.col("policy_version"),
+        "detail": pl.concat_str(pl.lit('{"target_kind":"'), kind, pl.lit('"}')),
+    }
+    made = commands.select(**columns)
+    absent = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in _SCHEMA.items() if name not in columns]
+    return {TOPIC: made.with_columns(absent).select(_SCHEMA.names()).cast(_SCHEMA)}

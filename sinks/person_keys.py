@@ -29,6 +29,11 @@ _NONCE_BYTES: Final = 12
 Connection = psycopg.Connection[Any]
 
 
+def mark_of(person: str, key: bytes) -> str:
+    """Gives what stands for a person in the audit log: 32 hex digits of an HMAC under the person's own key."""
+    return hmac.digest(key, b"headrace audit person " + person.encode(), "sha256").hex()[:32]
+
+
 @dataclass(frozen=True, slots=True)
 class PersonKey:
     """The key of one person; not to be kept longer than a write takes.

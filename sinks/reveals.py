@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, LiteralString
 
@@ -23,7 +23,7 @@ from governance.purposes import PURPOSE_NAME
 from operators.pii.seal import Sealer, sealed_letters
 from schemas.errors import ConfigError, FatalError, SealBroken
 from sinks.errors import SinkError, postgres_failure
-from sinks.person_keys import Connection, PersonKey, PersonKeys
+from sinks.person_keys import NOBODY, Connection, PersonKey, PersonKeys, mark_of
 from sinks.vault import vault_context
 
 _WHERE: Final = "headrace reveal"
@@ -73,12 +73,14 @@ class Revealed:
         result: What came of it.
         value: The raw value, where it was revealed; never to be logged.
         advice: What to do about it, where there is no value.
+        person_mark: What stands for the person in the audit log, where one is known and not erased.
     """
 
     sealed: Sealed
     result: Result
     value: str | None = field(default=None, repr=False)
     advice: str = ""
+    person_mark: str | None = None
 
 
 def parse_sealed(texts: Sequence[str]) -> tuple[Sealed, ...]:
@@ -141,7 +143,7 @@ class Reveals:
         named = purpose if PURPOSE_NAME.fullmatch(purpose) else "(not a name)"
         (request,) = self._row("SELECT vault.ask(%s, %s, %s, %s, %s)", (os_user, sealed.recorded, named, policy.id, policy.version))
         revealed = self._answer(sealed, purpose, request)
-        self._row("SELECT vault.told(%s, %s)", (request, revealed.result))
+        self._row("SELECT vault.told(%s, %s, %s)", (request, revealed.result, revealed.person_mark))
         return revealed
 
     def _answer(self, sealed: Sealed, purpose: str, request: int) -> Revealed:
@@ -165,7 +167,8 @@ class Reveals:
         for person, kid, ciphertext, wrap_kid, wrapped in held:
             key: PersonKey = self._persons.unwrapped(person, wrap_kid, bytes(wrapped))
             inner = key.opened(bytes(ciphertext), vault_context(sealed.text, person))
-            return self._opened(sealed, kid, sealed_letters(inner))
+            mark = None if person == NOBODY else mark_of(person, key.secret)
+            return replace(self._opened(sealed, kid, sealed_letters(inner)), person_mark=mark)
         if rows:
             return Revealed(sealed, Result.ERASED, advice="the person was erased; the value can be read by nobody any more")
         return Revealed(sealed, Result.UNKNOWN, advice="this vault holds no such token; it may be of another deployment, or past its retention")

@@ -6,17 +6,14 @@ nobody, and the hash chain still holds. Where there are no such keys the log nam
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Collection, Mapping
-from typing import Final, Protocol
+from typing import Protocol
 
 import polars as pl
 
 from operators.audit import TOPIC
 from sinks.contract import OutputBatch, Receipt, Sink, SinkLane
-
-_LABEL: Final = b"headrace audit person "
+from sinks.person_keys import mark_of
 
 
 class PersonKeys(Protocol):
@@ -83,8 +80,3 @@ def sealed(batch: OutputBatch, keys: PersonKeys | None) -> OutputBatch:
     persons = entries["person"].drop_nulls().unique().to_list()
     by_person = {} if keys is None else {person: mark_of(person, key) for person, key in keys.keys_of(persons).items()}
     return {**batch, TOPIC: entries.with_columns(pl.col("person").replace_strict(by_person, default=None, return_dtype=pl.String))}
-
-
-def mark_of(person: str, key: bytes) -> str:
-    """Gives what stands for a person in the audit log: 32 hex digits."""
-    return hmac.new(key, _LABEL + person.encode(), hashlib.sha256).hexdigest()[:32]

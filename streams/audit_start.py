@@ -1,11 +1,11 @@
-"""The audit entry of a start: which policy judges from here on."""
+"""The audit entries of policies: which one judges from a start on, and which one took over where."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import polars as pl
@@ -15,6 +15,7 @@ from operators.audit import TOPIC
 from schemas.coordinates import audit_uid
 from schemas.frames import output_schema
 from sinks.contract import OutputBatch
+from streams.policy_marks import PolicyMark
 
 #: Message key of the entry.
 POLICY_KEY: Final = "headrace"
@@ -50,3 +51,32 @@ def policy_in_force(pipeline: str, policy: Policy, resumed: str | None, began_at
         "detail": json.dumps({"pipeline": pipeline, "policy_digest": policy.digest}, sort_keys=True),
     }
     return {TOPIC: pl.DataFrame([{name: entry.get(name) for name in schema}], schema=schema)}
+
+
+def policies_took_over(pipeline: str, marks: Sequence[tuple[PolicyMark, Policy, int]]) -> pl.DataFrame:
+    """Gives the entries that say from which offset on another policy judges. They are of the records: a replay gives the same ids.
+
+    Args:
+        pipeline: Name of the pipeline.
+        marks: The recorded marks, each with its policy and the time of the first record that it judged.
+    """
+    schema = output_schema(TOPIC)
+    rows = [
+        dict.fromkeys(schema)
+        | {
+            "audit_uid": audit_uid("policy", pipeline, mark.digest, mark.topic, str(mark.partition), str(mark.offset)),
+            "event_time": at_ms,
+            "what": "policy",
+            "service": "reload",
+            "agent_id": "headrace",
+            "topic": mark.topic,
+            "partition": mark.partition,
+            "offset": mark.offset,
+            "result": "in_force",
+            "policy_id": policy.id,
+            "policy_version": policy.version,
+            "detail": json.dumps({"pipeline": pipeline, "policy_digest": mark.digest}, sort_keys=True),
+        }
+        for mark, policy, at_ms in marks
+    ]
+    return pl.DataFrame(rows, schema=schema)

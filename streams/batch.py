@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from operators.contract import NO_DEAD
+from sinks.contract import OutputBatch
 
 #: One partition of one input topic.
 Partition = tuple[str, int]
@@ -26,6 +27,7 @@ class LaneBatch:
         marks: Watermarks after this poll of the partitions that the source lane reads. They count only after ``rows``.
         source_rows: Source records accounted to this lane: credits given back when its outputs are durable.
         shared: Rows of SHARED whose key this lane owns; None where nothing is counted across agents.
+        outputs: Records that were made before the exchange, e.g. audit entries of a policy that takes over; this lane publishes them.
         oldest_kafka_time: Earliest Kafka timestamp among the rows (ms), for end-to-end latency; None without rows.
     """
 
@@ -35,3 +37,4 @@ class LaneBatch:
     source_rows: int = 0
     oldest_kafka_time: int | None = None
     shared: pl.DataFrame | None = None
+    outputs: OutputBatch = field(default_factory=dict)

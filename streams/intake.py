@@ -9,6 +9,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
 
 import polars as pl
 
@@ -16,10 +18,13 @@ from operators.contract import NO_DEAD
 from operators.shards import shard_of
 from operators.windows.watermark import Mark, idle_floor, row_watermarks
 from schemas.events import RAW
+from sinks.contract import OutputBatch
 from streams.batch import LaneBatch, Partition
 from streams.recovery import IdleMark
 from streams.telemetry import Telemetry
 from streams.topology import Topology
+
+NO_OUTPUTS: Final[OutputBatch] = MappingProxyType({})
 
 
 class Board:
@@ -99,10 +104,11 @@ class Intake:
             RetryableError: The schema registry is away. Nothing was taken: the same rows must come again, before any others.
         """
         with self._board.front_lock:
-            rows, dead = through_front(self._topology, raw, self._telemetry)
-        return self.admit(rows, dead)
+            outputs: dict[str, pl.DataFrame] = {}
+            rows, dead = through_front(self._topology, raw, self._telemetry, outputs)
+        return self.admit(rows, dead, outputs)
 
-    def admit(self, rows: pl.DataFrame, dead: pl.DataFrame) -> list[LaneBatch]:
+    def admit(self, rows: pl.DataFrame, dead: pl.DataFrame, outputs: OutputBatch = NO_OUTPUTS) -> list[LaneBatch]:
         """Gives one batch for each lane, in lane order, from what ``through_front`` made of a poll."""
         rows, self.state.watermarks = row_watermarks(rows, self.state.watermarks, self._floors)
         self._drop_floors(rows)
@@ -110,7 +116,7 @@ class Intake:
             self.state.newest[topic, partition] = max(newest, self.state.newest.get((topic, partition), newest))
         self._telemetry.dead(dead)
         self._post(frozenset())
-        return self._split(rows, dead)
+        return self._split(rows, dead, outputs)
 
     def _drop_floors(self, rows: pl.DataFrame) -> None:
         """Forgets the floors that the watermarks hold by now, so that a batch costs the same after a year."""
@@ -168,7 +174,7 @@ class Intake:
         state = self.state
         self._board.post({p: Mark(state.watermarks.get(p), state.newest.get(p), p in idle) for p in self._partitions})
 
-    def _split(self, rows: pl.DataFrame | None, dead: pl.DataFrame) -> list[LaneBatch]:
+    def _split(self, rows: pl.DataFrame | None, dead: pl.DataFrame, outputs: OutputBatch = NO_OUTPUTS) -> list[LaneBatch]:
         lanes = self._topology.lanes
         marks = {partition: self.state.watermarks.get(partition) for partition in self._partitions}
         dead_by_lane = {lane: dead.filter(pl.col("offset") % lanes == lane) for lane in range(lanes)} if dead.height else {}
@@ -180,7 +186,7 @@ class Intake:
             share = None if rows is None else rows if lanes == 1 else rows.filter(lane_of == lane)
             ended = dead_by_lane.get(lane, NO_DEAD)
             source_rows = (0 if share is None else share.height) + ended.height
-            batches.append(LaneBatch(share, marks, ended, source_rows, _oldest(share), shared_by_lane.get(lane)))
+            batches.append(LaneBatch(share, marks, ended, source_rows, _oldest(share), shared_by_lane.get(lane), {} if lane else outputs))
         return batches
 
     def _by_lane(self, shared: pl.DataFrame | None) -> dict[int, pl.DataFrame]:
@@ -192,7 +198,9 @@ class Intake:
         return {lane: shared if lanes == 1 else shared.filter(lane_of == lane) for lane in range(lanes)}
 
 
-def through_front(topology: Topology, raw: pl.DataFrame, telemetry: Telemetry) -> tuple[pl.DataFrame, pl.DataFrame]:
+def through_front(
+    topology: Topology, raw: pl.DataFrame, telemetry: Telemetry, outputs: dict[str, pl.DataFrame] | None = None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Takes a poll through the front steps; gives the rows that are left and what ended (``schemas.events.DEAD``). Nothing raw is in either.
 
     Raises:
@@ -206,6 +214,8 @@ def through_front(topology: Topology, raw: pl.DataFrame, telemetry: Telemetry) -
         rows = outcome.batch
         dead.append(outcome.dead)
         facts.update(outcome.facts)
+        if outputs is not None:  # records that front steps put out: audit entries of policies that take over
+            outputs |= outcome.outputs
     telemetry.outcome_facts(facts)  # once: a step may have to wait, and those before it then run again
     telemetry.batch_polled(raw.height)
     for topic, polled in raw.group_by("topic").len().iter_rows():

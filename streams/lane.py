@@ -96,10 +96,14 @@ class Lane:
         if moved:
             self._watermark = merged
         dead = [batch.dead for batch in batches]
+        outputs: dict[str, list[pl.DataFrame]] = {}
+        for batch in batches:
+            for topic, frame in batch.outputs.items():
+                outputs.setdefault(topic, []).append(frame)
         if not rows and not shared and not moved:
-            return self._publish({}, dead)
+            return self._publish(outputs, dead)
         events = self._from_joining(pl.concat(rows)) if rows else self._empty
-        return self._fold(events, self._from_joining(pl.concat(shared)) if shared else None, dead)
+        return self._fold(events, self._from_joining(pl.concat(shared)) if shared else None, dead, outputs)
 
     def _from_joining(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Raises the row watermarks of partitions that joined late to where they joined."""
@@ -114,10 +118,11 @@ class Lane:
     def finish(self) -> OutputBatch:
         """Closes every window, as at the end of a finite input."""
         self._watermark = END_OF_TIME
-        return self._fold(self._empty, None, [])
+        return self._fold(self._empty, None, [], {})
 
-    def _fold(self, events: pl.DataFrame, shared: pl.DataFrame | None, before: Sequence[pl.DataFrame]) -> OutputBatch:
-        outputs: dict[str, list[pl.DataFrame]] = {}
+    def _fold(
+        self, events: pl.DataFrame, shared: pl.DataFrame | None, before: Sequence[pl.DataFrame], outputs: dict[str, list[pl.DataFrame]]
+    ) -> OutputBatch:
         rows, here = self._through(self._topology.keyed, events, outputs)
         for topic, passed in rows.group_by("topic").len().iter_rows():
             self._telemetry.outcome(topic, "passed", passed)

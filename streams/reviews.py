@@ -37,6 +37,7 @@ _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtext('headrace review release')
 _COLUMNS: Final = "review_uid, state, agent_id, kind, tool_name, event_time, expires_at, rules, action, policy_id, policy_version"
 _CLOSED: Final = "UPDATE reviews SET state = %(state)s, revision = 2 WHERE review_uid = %(review_uid)s"
 _HISTORY: Final = "INSERT INTO review_history (review_uid, state, operator, why) VALUES (%(review_uid)s, %(state)s, %(operator)s, %(why)s)"
+_LOOKED: Final = "SELECT headrace_audit_look(%s, %s, %s, %s)"
 _WAITING: Final = """
 SELECT r.*, o.position FROM review_releases o JOIN reviews r USING (review_uid) WHERE o.released_at IS NULL ORDER BY r.review_uid
 """
@@ -70,18 +71,22 @@ def expire(connection: Connection) -> int:
 
 
 def listed(connection: Connection, state: str | None) -> list[dict[str, Any]]:
-    """Gives the reviews in a state, or all, the oldest first."""
+    """Gives the reviews in a state, or all, the oldest first; who asked is in the audit log before they are given."""
     where = "" if state is None else "WHERE state = %(state)s "
-    return connection.execute(f"SELECT {_COLUMNS} FROM reviews {where}ORDER BY event_time, review_uid".encode(), {"state": state}).fetchall()
+    found = connection.execute(f"SELECT {_COLUMNS} FROM reviews {where}ORDER BY event_time, review_uid".encode(), {"state": state}).fetchall()
+    connection.execute(_LOOKED, (getpass.getuser(), "listed", state or "all", len(found)))
+    return found
 
 
 def shown(connection: Connection, review_uid: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Gives a review and its history.
+    """Gives a review and its history; who asked is in the audit log before they are given.
 
     Raises:
         ConfigError: There is no such review.
     """
-    return _found(connection, review_uid), connection.execute("SELECT * FROM review_history WHERE review_uid = %s", (review_uid,)).fetchall()
+    found = _found(connection, review_uid), connection.execute("SELECT * FROM review_history WHERE review_uid = %s", (review_uid,)).fetchall()
+    connection.execute(_LOOKED, (getpass.getuser(), "shown", review_uid, 1))
+    return found
 
 
 def deny(connection: Connection, review_uid: str, why: str, operator: str | None = None) -> None:

@@ -17,7 +17,9 @@ from typing import Final
 import polars as pl
 
 from governance.policy import Policy
+from operators.audit import TOPIC
 from operators.contract import NO_DEAD, BatchStep, KeyedStep, Outcome, Step
+from streams.audit_start import policies_took_over
 from streams.batch import Partition
 from streams.by_policy import STAMP, by_policy, runs
 from streams.log import log
@@ -106,6 +108,8 @@ class PolicyVersions:
         self._fronts: dict[str, Built] = {}
         self._judges: dict[str, _Behind] = {}
         self._idle = Counter[str]()
+        #: By partition, the last offset that went through.
+        self._reached: dict[Partition, int] = {}
         self._on_built: Callable[[Topology], None] = lambda _topology: None
         self._keep: Callable[[str, str], None] = lambda _digest, _text: None
         self._marks: PolicyMarks | None = None
@@ -224,12 +228,29 @@ class PolicyVersions:
         if not batch.height:
             return self._through(wanted, batch)
         outcomes = [self._through(digest, rows) for digest, rows in self._parts(batch, wanted)]
+        outputs = self._took_over(batch)
         if len(outcomes) == 1:
-            return outcomes[0]
+            return replace(outcomes[0], outputs=outputs) if outputs else outcomes[0]
         facts = Counter[tuple[str, str]]()
         for outcome in outcomes:
             facts.update(outcome.facts)
-        return Outcome(pl.concat([one.batch for one in outcomes]), dead=pl.concat([one.dead for one in outcomes]), facts=facts)
+        return Outcome(pl.concat([one.batch for one in outcomes]), outputs, pl.concat([one.dead for one in outcomes]), facts)
+
+    def _took_over(self, batch: pl.DataFrame) -> Mapping[str, pl.DataFrame]:
+        """Gives the audit entries of the policies whose first rows are in the batch; by the marks, so a replay gives the same ones."""
+        marks = []
+        history = self._history
+        for topic, partition, last in batch.group_by("topic", "partition").agg(pl.col("offset").max()).iter_rows():
+            before, self._reached[topic, partition] = self._reached.get((topic, partition)), last
+            if (topic, partition) not in history.marks:
+                continue
+            rows = batch.filter((pl.col("topic") == topic) & (pl.col("partition") == partition)).select("offset", "kafka_time").sort("offset")
+            since = rows["offset"][0] - 1 if before is None else before
+            for offset, digest in history.marks[topic, partition]:
+                if since < offset <= last:
+                    at_ms = rows.filter(pl.col("offset") >= offset)["kafka_time"][0]
+                    marks.append((PolicyMark(topic, partition, offset, digest), self._files[digest].policy, at_ms or 0))
+        return {TOPIC: policies_took_over(self._template.name, marks)} if marks else {}
 
     def _parts(self, batch: pl.DataFrame, wanted: str) -> list[tuple[str, pl.DataFrame]]:
         """Gives the rows of each policy; a partition's rows stay in their order over the parts."""

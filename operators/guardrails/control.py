@@ -10,6 +10,7 @@ import polars as pl
 
 from governance.limits import COMMAND_OF_ACTION, Command
 from governance.policy import Policy
+from operators.audit import of_commands
 from operators.contract import Order, Outcome, State, StateSpec
 from operators.guardrails.tallies import ENTRY, digest, free, keys_of, log_times, tally
 from schemas.coordinates import control_uid
@@ -29,7 +30,7 @@ class Control:
     Windows are as long as the command holds and lie on the time of the row's own partition (``tallies.log_times``). The command holds to the end of
     the window after the one of its cause, so as long as causes go on there is no gap, and an agent gets one command a window, not one an event.
 
-    Shapes: rows with DECIDED; the same rows. Output ``agent_control``.
+    Shapes: rows with DECIDED; the same rows. Outputs ``agent_control`` and ``audit_log``.
     Facts: ``("commands", command)`` counts commands.
 
     Args:
@@ -66,7 +67,7 @@ class Control:
         facts: dict[tuple[str, str], int] = defaultdict(int)
         for command in commands["command"].to_list():
             facts["commands", command] += 1
-        return runs, Outcome(batch, outputs={"agent_control": commands}, facts=dict(facts))
+        return runs, Outcome(batch, outputs={"agent_control": commands, **of_commands(commands)}, facts=dict(facts))
 
     def _told(self, runs: dict[str, pl.DataFrame], rows: pl.DataFrame, command: Command) -> pl.DataFrame:
         """Gives the commands for rows that all ask for the same one."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from governance.limits import Measure, Quota, Scope
 from governance.policy import Policy
 from governance.verdict import Enforcement
+from operators.audit import of_commands
 from operators.contract import Order, Outcome, State, StateSpec
 from operators.guardrails.control import CONTROL
 from operators.guardrails.decide import ALERT
@@ -65,7 +66,7 @@ class LimitQuota:
 
     Lateness is decided by a row's own ``row_watermark``: a row whose window ended longer ago than the allowed lateness counts in none.
 
-    Shapes: rows of SHARED; the same rows. Outputs ``alerts`` and ``agent_control``.
+    Shapes: rows of SHARED; the same rows. Outputs ``alerts``, ``agent_control`` and ``audit_log``.
     Facts: ``("quota_breaches", quota id)`` counts breaches, shadowed ones too; ``("late_quota_rows", scope)`` counts late rows.
 
     Args:
@@ -135,7 +136,8 @@ class LimitQuota:
                 uid = control_uid(cause, quota.control)
                 reasons = [quota.id]
                 commands.append((uid, quota.per.value, key, quota.control.value, start, until, reasons, None, self._policy.id, version))
-        return {"alerts": pl.DataFrame(alerts, schema=ALERT, orient="row"), "agent_control": pl.DataFrame(commands, schema=CONTROL, orient="row")}
+        told = pl.DataFrame(commands, schema=CONTROL, orient="row")
+        return {"alerts": pl.DataFrame(alerts, schema=ALERT, orient="row"), "agent_control": told, **of_commands(told)}
 
 
 def _value(batch: pl.DataFrame, quota: Quota) -> Ints:

@@ -92,6 +92,13 @@ def check(fleets: Fleets) -> Counter[str]:
     marks: dict[tuple[str, int], list[tuple[int, str]]] = defaultdict(list)
     for mark in PolicyMarks(deployment.recovery / "policies" / "marks.jsonl").marks:
         marks[mark.topic, mark.partition].append((mark.offset, fleets.digests[mark.digest]))
+    # Each take-over is in the audit log, once, wherever the run died.
+    told = [entry for entry in deployment.topic("audit_log") if entry["what"] == "policy" and entry["service"] == "reload"]
+    places = Counter((entry["topic"], entry["partition"], entry["offset"], entry["policy_version"]) for entry in told)
+    last = {place: max(event["offset"] for event in events if (event["topic"], event["partition"]) == place) for place in marks}
+    expected = {(*place, offset, version) for place, of in marks.items() for offset, version in of if offset <= last[place]}
+    assert places == Counter(dict.fromkeys(expected, 1))
+    assert deployment.headrace("audit", "verify").returncode == 0
     base = fleets.digests[json.loads((deployment.recovery / "begin.json").read_text())["fingerprint"]["policy"]]
     for event in events:
         version = base

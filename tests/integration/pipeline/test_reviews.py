@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections import Counter
 from pathlib import Path
 
 import psycopg
@@ -106,6 +107,20 @@ def test_reviews_are_closed_once_and_commands_reach_agents(held: tuple[Deploymen
     assert twice.returncode == 2
     assert "must be open, is denied" in twice.stderr
     assert deployment.headrace("review", "deny", "0" * 32, "--reason", "x").returncode == 2
+    audited = deployment.table("audit_records", ["what", "result", "agent_id", "action", "policy_id"])
+    assert {row[1:4] for row in audited if row[0] == "review"} == {
+        ("listed", "headrace", None),
+        ("approved", "ada", "pause_agent"),
+        ("released", "ada", "pause_agent"),
+        ("denied", "bob", "pause_agent"),
+    }
+    issued = Counter((row[2], row[3]) for row in audited if row[0] == "action")
+    assert issued == Counter({("ada", "pause"): 1, ("bob", "pause"): 1, ("cyd", "throttle"): 1, ("headrace", "pause"): 1})
+    in_topic = [(entry["agent_id"], entry["action"]) for entry in deployment.topic("audit_log") if entry["what"] == "action"]
+    assert Counter(in_topic) == issued
+    assert all(row[4] for row in audited if row[0] == "action" or row[1] in ("approved", "denied", "released"))
+    verified = deployment.headrace("audit", "verify")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
     history = {row[0]: row[1:] for row in deployment.table("review_history", ["review_uid", "state", "why"])}
     assert history == {reviews["ada"]: ("approved", "known"), reviews["bob"]: ("denied", "an attack")}
     with psycopg.connect(deployment.dsn) as connection, pytest.raises(psycopg.errors.RestrictViolation, match="only grows"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,9 +15,10 @@ from governance.key_ring import Key, KeyRing, KeyUse
 from governance.parse import default_policy
 from governance.purposes import Purpose
 from schemas.errors import ConfigError, FatalError
-from sinks.person_keys import PersonKeys
+from sinks.person_keys import PersonKeys, mark_of
 from sinks.reveals import Result, Reveals, parse_sealed
 from sinks.vault import VaultSink, forget
+from streams.audit_check import check_table
 from tests.integration.vault.conftest import RING
 from tests.integration.vault.test_vault_sink import ANN, BOB, SEALER, batch, row
 
@@ -67,6 +69,21 @@ def test_a_token_and_a_ciphertext_are_revealed_and_each_is_on_record(asker: psyc
     short = f"<EMAIL_ADDRESS:e:{SEALER.kid}:{str(MADE['sealed'])[:32]}>"
     assert recorded(connection) == [("mia", what, "support_case", "headrace-default", "revealed") for what in (TOKEN, short)]
     assert connection.execute("SELECT DISTINCT db_user FROM vault.reveals").fetchall() == [(asker.info.user,)]
+    entries = connection.execute(
+        "SELECT service, result, policy_id, person, detail FROM audit_records r JOIN audit_links USING (audit_uid) WHERE what = 'reveal' ORDER BY seq"
+    ).fetchall()
+    key = PersonKeys(RING).known(connection, [ANN])[ANN]
+    assert key is not None
+    assert [entry[:4] for entry in entries] == [
+        ("reveal by mia", "asked", "headrace-default", None),
+        ("reveal by mia", "revealed", "headrace-default", mark_of(ANN, key.secret)),
+        ("reveal by mia", "asked", "headrace-default", None),
+        ("reveal by mia", "revealed", "headrace-default", None),
+    ]
+    assert {json.loads(entry[4])["entity"] for entry in entries} == {"EMAIL_ADDRESS"}
+    assert not any(word in str(entries) for word in (EMAIL, TOKEN, ANN))
+    with connection.transaction():
+        assert check_table(connection, []).findings == []
 
 
 @pytest.mark.parametrize(("purpose", "named"), [("curiosity", "curiosity"), ("billing", "billing"), (f"for {EMAIL}", "(not a name)")])
