@@ -19,11 +19,11 @@ from governance.data_classes import DataClass
 from governance.retention import Keep, Kind, Retention
 from schemas.coordinates import audit_uid
 from schemas.frames import fields
-from schemas.topics import OUTPUTS, OutputTopic
+from schemas.topics import OUTPUTS, REPORTS, OutputTopic
 from sinks.audit_table import append
 from sinks.errors import postgres_failure
 from sinks.person_records import topic_rules
-from sinks.tables import stored_tables
+from sinks.tables import stored_tables, table_of
 from sinks.topic_retention import set_retention
 from sinks.vectors import Where
 from streams.client_log import with_log
@@ -32,6 +32,7 @@ from streams.vectors import backend_of
 
 _DEADLINE_S: Final = 60.0
 _DAY_MS: Final = 86_400_000
+_TOPICS: Final = {**OUTPUTS, **REPORTS}
 #: Whole from the first entry that stays: a chain may begin late, it must not have gaps.
 _SHORTEN_CHAIN: Final = """
 WITH gone AS (
@@ -101,7 +102,8 @@ def _database(dsn: str, retention: Retention, at: datetime, *, apply: bool, by: 
     failure = None
     try:
         with psycopg.connect(dsn, connect_timeout=10, application_name="headrace retention") as connection:
-            found = [due for topic, table in stored_tables().items() if (due := _table(connection, retention, topic, table.name, at, apply=apply))]
+            tables = {**stored_tables(), **{name: table_of(topic, fields(topic.schema)) for name, topic in REPORTS.items()}}
+            found = [due for topic, table in tables.items() if (due := _table(connection, retention, _TOPICS[topic], table.name, at, apply=apply))]
             if apply and any(due.changes for due in found):
                 _written_down(connection, found, at, by)
             return found
@@ -110,16 +112,16 @@ def _database(dsn: str, retention: Retention, at: datetime, *, apply: bool, by: 
     raise failure
 
 
-def _table(connection: psycopg.Connection[Any], retention: Retention, topic: str, name: str, at: datetime, *, apply: bool) -> Due | None:
-    keep = _keep_of(retention, Kind.TABLE, name, OUTPUTS[topic])
+def _table(connection: psycopg.Connection[Any], retention: Retention, topic: OutputTopic, name: str, at: datetime, *, apply: bool) -> Due | None:
+    keep = _keep_of(retention, Kind.TABLE, name, topic)
     if keep is None:
         return None
     before = at - timedelta(days=keep.days)
-    table, column = sql.Identifier(name), sql.Identifier(OUTPUTS[topic].time_column)
+    table, column = sql.Identifier(name), sql.Identifier(topic.time_column)
     row = connection.execute(sql.SQL("SELECT count(*) FROM {} WHERE {} < %s").format(table, column), (before,)).fetchone()
     count = 0 if row is None else int(row[0])
     if apply and count:
-        if OUTPUTS[topic].chained:
+        if topic.chained:
             connection.execute("SET LOCAL headrace.audit_retention = 'on'")
             gone = connection.execute(_SHORTEN_CHAIN, (before,)).rowcount
         else:

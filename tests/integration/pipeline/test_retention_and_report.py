@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
+import polars as pl
+import psycopg
 import pytest
 
+from schemas.frames import frame_schema, required_columns
+from schemas.topics import OUTPUTS, REPORTS, OutputTopic
 from sinks.person_records import topic_rules
 from sinks.vector_edge import EdgeBackend
 from sinks.vectors import VECTOR_SIZE, StoredStep
@@ -33,6 +38,21 @@ def young(number: int) -> Record:
     return Record("agent_events", b"planner", json.dumps(event).encode(), at - 1_700_000_000_000)
 
 
+def old_and_young(topic: OutputTopic) -> list[dict[str, object]]:
+    """Gives a row of the topic's table that is too old, and one that is not."""
+    rows = []
+    for number, at_ms in enumerate((1_700_000_000_000, YOUNG_MS)):
+        row: dict[str, object] = {}
+        for name in required_columns(topic.schema):
+            dtype = frame_schema(topic.schema)[name]
+            is_time = name == topic.time_column or name in ("window_end", "expires_at")
+            row[name] = datetime.fromtimestamp(at_ms / 1_000, UTC) if is_time else [] if isinstance(dtype, pl.List) else dtype == pl.Boolean or 1
+            if dtype == pl.String:
+                row[name] = "open" if name == "state" else f"{number}"
+        rows.append(row)
+    return rows
+
+
 @pytest.fixture
 def done(deployment: Deployment, tmp_path: Path) -> Deployment:
     shipped = (Path(__file__).parents[3] / "governance/policies/default.yaml").read_text().split("\nretention:")[0]
@@ -53,6 +73,13 @@ def test_what_is_too_old_is_counted_then_removed_and_what_is_young_stays(kafka: 
     store.put([StoredStep(f"00000000-0000-0000-0000-{n:012x}", [1.0] * VECTOR_SIZE, {"event_time": n * YOUNG_MS}) for n in (0, 1)], 10)
     store.close()
     done.settings["qdrant"] = {"type": "edge", "path": "vectors"}
+    aged = {"control_commands": "agent_control", "reviews": "reviews", "contract_results": "contract_results"}
+    times = {table: {**OUTPUTS, **REPORTS}[topic].time_column for table, topic in aged.items()}
+    with psycopg.connect(done.dsn) as connection:
+        for table, topic in aged.items():
+            for row in old_and_young({**OUTPUTS, **REPORTS}[topic]):
+                names = ", ".join(f'"{name}"' for name in row)
+                connection.execute(f"INSERT INTO {table} ({names}) VALUES ({', '.join(['%s'] * len(row))})".encode(), list(row.values()))
     before = len(done.table("guardrail_decisions", ["event_uid"]))
     planned = done.headrace("retention", "plan")
     assert planned.returncode == 0, planned.stderr[-2000:]
@@ -64,6 +91,7 @@ def test_what_is_too_old_is_counted_then_removed_and_what_is_young_stays(kafka: 
     assert min(start.timestamp() for (start,) in done.table("metric_windows", ["window_start"])) * 1_000 > YOUNG_MS - 60_000
     topic = done.prefix + "enriched_events"
     assert topic_rules({"bootstrap.servers": kafka.bootstrap}, [topic])[topic].retention_ms == 400 * 86_400_000
+    assert {table: len(done.table(table, [column])) for table, column in times.items()} == dict.fromkeys(aged, 1)
     store = backend.open(10)
     assert store.count(10) == 1
     store.close()
