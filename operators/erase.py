@@ -11,6 +11,7 @@ from operators.contract import Outcome, dead_rows
 
 #: Reason of filtering.
 ERASED: Final = "erased"
+REASON: Final = "the event is of a person who was erased"
 
 
 class Erase:
@@ -37,6 +38,5 @@ class Erase:
         erased = batch["user_id"].is_in(self._persons.implode()).fill_null(False)
         if not erased.any():
             return Outcome(batch)
-        reason = "the event is of a person who was erased"
-        gone = dead_rows(batch.filter(erased), step=self.name, disposition="filtered", code=ERASED, reason=reason)
+        gone = dead_rows(batch.filter(erased), step=self.name, disposition="filtered", code=ERASED, reason=REASON)
         return Outcome(batch.filter(~erased), dead=gone)

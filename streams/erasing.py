@@ -32,6 +32,7 @@ from streams.client_log import with_log
 from streams.config import Config, load_hash_key, load_key_ring
 from streams.erased import erasure_log
 from streams.policy_file import load_policy
+from streams.recovery import ERASURE_MARKS
 from streams.registry import open_registry
 from streams.vectors import backend_of
 
@@ -133,12 +134,13 @@ def _snapshots(config: Config, persons: tuple[str, ...]) -> Iterator[Place]:
     """State frames hold counts and digests of keys, no persons; the files are searched all the same, and a run that goes on is told of."""
     folder = config.recovery.dir
     needles = [person.encode() for person in persons]
-    holding = [path for path in sorted(folder.rglob("*")) if path.is_file() and any(needle in path.read_bytes() for needle in needles)]
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ERASURE_MARKS]
+    holding = [path for path in files if any(needle in path.read_bytes() for needle in needles)]
     running = _is_held(folder / "lease")
     stays = (
         "the next snapshots replace them"
         if holding
-        else "a pipeline is running on it: restart it, it reads the list at its start"
+        else "a pipeline is running on it: it takes the erasure up within seconds; what it wrote until then is found when you erase again"
         if running
         else None
     )

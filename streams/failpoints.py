@@ -15,6 +15,7 @@ from schemas.errors import ConfigError
 NAMES: Final = (
     "after_poll",  # records are in memory, nothing was done
     "after_policy_mark",  # from which record on another policy judges is on disk, no such record was judged
+    "after_erasure_mark",  # from which record on a person's events are left out is on disk, no such record was left out
     "after_facts",  # what a model said of a batch is on disk, nothing followed from it
     "after_state_update",  # a lane's state holds the batch, nothing was written
     "inside_transaction",  # outputs are produced, the transaction is not committed

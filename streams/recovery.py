@@ -31,6 +31,8 @@ from streams.batch import Partition
 
 #: The file of idle marks is written anew, without those that no start can need, whenever it has grown by so much.
 _FACTS_GROWTH_BYTES: Final = 256 * 1024
+#: File in the directory: who was erased while the pipeline ran, and from where on.
+ERASURE_MARKS: Final = "erasure_marks.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +247,11 @@ class RecoveryDirectory:
             raise ConfigError(
                 f"{path}: cannot be read ({_name_of(error)}), and events in flight were judged by it; restore it from a backup of the directory"
             ) from error
+
+    @property
+    def erasure_marks_path(self) -> Path:
+        """Where it is recorded from where on events of persons are left out who were erased while the pipeline ran."""
+        return self.path / ERASURE_MARKS
 
     @property
     def policy_marks_path(self) -> Path:

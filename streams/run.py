@@ -33,6 +33,7 @@ from streams.credits import Credits
 from streams.engines.bytewax import Pace, Run, run_flow
 from streams.facts import DecidingStep, FactsJournal
 from streams.failpoints import Failpoints
+from streams.live_erasure import LiveErasure, erasure_marks
 from streams.log import log
 from streams.patience import Patience
 from streams.policy_file import PolicyFile
@@ -69,6 +70,7 @@ def run_pipeline(
     vectors: Sink | None = None,
     versions: PolicyVersions | None = None,
     vault: Sink | None = None,
+    erasure: LiveErasure | None = None,
 ) -> RunSummary:
     """Runs until told to stop, or with ``until_end`` until all that is in the input topics now is done and every window is closed.
 
@@ -84,6 +86,7 @@ def run_pipeline(
         vectors: The sink to a vector store (``streams.vectors``); None where none is configured.
         versions: Whose topology it is, where another policy may take over; None runs under one policy from start to end.
         vault: The sink of what tokens stand for (``streams.vault``); None where no database or key is configured for it.
+        erasure: The step of the topology that takes up erasures while it runs; None where it has none.
 
     Raises:
         ConfigError: Before the first poll: a topic is missing, the state belongs to another pipeline, another run holds the directory.
@@ -116,6 +119,8 @@ def run_pipeline(
             return patience.persist(call, stop, away)
 
         is_settled = recovery.is_settled
+        if erasure is not None:
+            erasure.start(erasure_marks(recovery.erasure_marks_path, lambda: failpoints.hit("after_erasure_mark")), is_settled=is_settled)
         begin = patiently(lambda: _begin(recovery, judged, base, config, source, sinks))
         if versions is not None:
             marks = _marks_of(recovery, failpoints, is_settled)

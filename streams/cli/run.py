@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -88,13 +89,15 @@ def on_kafka(config: Config, until_end: bool, models: TextModels | None = None) 
         until_end: Stop when all that is in the input topics now is done.
         models: Asked in place of the server that the configuration names.
     """
-    from streams.erased import erased_persons
+    from streams.erased import erased_persons, erasure_log
     from streams.front import front_processes
     from streams.front_child import FrontRecipe
     from streams.health import HealthServer
     from streams.inference import models_problems, open_models
+    from streams.live_erasure import ErasureWatch, LiveErasure, persons_marked
     from streams.pipeline import POLICY_STEPS, build_topology
     from streams.policy_watch import PolicyWatch
+    from streams.recovery import ERASURE_MARKS
     from streams.registry import open_registry
     from streams.run import run_pipeline
     from streams.vault import vault_problems, vault_sink
@@ -111,7 +114,10 @@ def on_kafka(config: Config, until_end: bool, models: TextModels | None = None) 
             pages = stack.enter_context(HealthServer(config.http, telemetry, config, stop.request))
             scheme = "http" if config.http.tls is None else "https"
             tell(f"pages on {scheme}://{config.http.host}:{pages.port}/ready and /metrics")
-        erased = erased_persons(config, stop)
+        # Of whom an earlier life recorded where their events end, that decides; the others' are left out from the first row on.
+        everybody = erased_persons(config, stop)
+        erased = everybody - persons_marked(config.recovery.dir / ERASURE_MARKS)
+        erasure = LiveErasure(erased)
 
         def built(under: Policy) -> Built:
             fronts = ExitStack()
@@ -122,7 +128,8 @@ def on_kafka(config: Config, until_end: bool, models: TextModels | None = None) 
 
         versions = PolicyVersions(policy, built, POLICY_STEPS, telemetry)
         stack.callback(versions.close)
-        topology = versions.topology
+        topology = replace(versions.topology, front=(*versions.topology.front, erasure))
+        stack.enter_context(ErasureWatch(erasure_log(config).read, erasure))
 
         def wrong(under: Policy) -> list[str]:
             return [*models_problems(config, under), *vault_problems(config, under)]
@@ -136,7 +143,11 @@ def on_kafka(config: Config, until_end: bool, models: TextModels | None = None) 
 
             vectors = vector_sink(config, policy.policy, None if asked is None else asked.embed)
         judged = (policy.policy.digest, policy.text)
-        engine = EngineThread(lambda: run_pipeline(topology, *judged, registry, config, telemetry, stop, until_end, vectors, versions, vault))
+
+        def running() -> RunSummary:
+            return run_pipeline(topology, *judged, registry, config, telemetry, stop, until_end, vectors, versions, vault, erasure)
+
+        engine = EngineThread(running)
         summary = engine.result()
         log().info("run.stopped", pipeline=topology.name, rows_in=summary.rows_in, rows_out=summary.passed, rows_dead=sum(summary.dead.values()))
     return summary
