@@ -32,6 +32,7 @@ _TYPES: Final[dict[str, tuple[str, pl.DataType]]] = {
     "timestamp-millis": ("timestamp with time zone", _US),
     "array of string": ("text[]", pl.List(pl.String())),
     "array of long": ("bigint[]", pl.List(pl.Int64())),
+    "array of record": ("jsonb", pl.String()),
 }
 
 

@@ -38,6 +38,7 @@ DECISION_COLUMNS: Final = (
     *COORDINATES,
     *SCORED,
     "user_id",
+    "masked_spans",
 )
 
 #: Fields of ``alert.avsc``.
