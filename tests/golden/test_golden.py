@@ -57,7 +57,7 @@ def _records(folder: Path, topic: str) -> list[Json]:
     last: dict[str, Json] = {}
     for row in sorted(rows, key=lambda one: (one.get("generation", 0), one.get("revision", 0))):
         last[row[OUTPUTS[topic].id_columns[0]]] = {name: value for name, value in row.items() if value is not None}
-    places = ("window_start", "agent_id", "event_type", "tool_name", "topic", "offset", "target", "control_uid", "rule_id")
+    places = ("window_start", "agent_id", "event_type", "tool_name", "topic", "offset", "target", "control_uid", "rule_id", "audit_uid")
     return sorted(last.values(), key=lambda row: [f"{row.get(name, ''):>20}" for name in places])
 
 
