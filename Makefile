@@ -32,7 +32,7 @@ test-all: lint flink ## lint, then every test, the long ones too
 	$(BIN)/pytest $(BESIDE) $(ARGS)
 
 chaos: setup ## end 100 lives of a pipeline under load, and look at all that came out; ARGS="--seed 7 --kills 20" for others
-	$(BIN)/pytest tests/chaos -rA -s $(ARGS)
+	$(BIN)/pytest tests/chaos -rA -s --kills 100 --full-rate 10000 $(ARGS)
 
 bench: setup ## measure in short runs (about 15 minutes): end to end, peers, each stage; writes benchmarks/results.md
 	$(BIN)/python -m benchmarks.end_to_end capacity latency costs memory --quick

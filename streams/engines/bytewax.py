@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import bytewax.operators as op
@@ -32,7 +33,7 @@ from bytewax.dataflow import Dataflow
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
-from schemas.errors import RetryableError
+from schemas.errors import FatalError, RetryableError
 from sinks.contract import OutputBatch, Sink, SinkLane
 from streams.audit_start import policy_in_force
 from streams.batch import LaneBatch, Marks, Partition
@@ -140,10 +141,11 @@ def run_flow(run: Run) -> None:
     lanes = op.input("source", flow, _Source(run))
     op.output("lanes", lanes, _Lanes(run))
     engine = run.recovery.engine_path
-    if not engine.exists():
-        engine.mkdir()
-        _init_db_dir(engine, 1)
+    failed: BaseException | None = None
     try:
+        if not engine.exists():
+            engine.mkdir()
+            _init_db_dir(engine, 1)
         _cluster_main(
             flow,
             [],
@@ -152,14 +154,28 @@ def run_flow(run: Run) -> None:
             recovery_config=_RecoveryConfig(str(engine)),
             worker_count_per_proc=run.workers,
         )
-    except Exception:
-        if run.failure is None:
-            raise
-    if run.failure is not None:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - what Rust panics with is no Exception
+        failed = run.failure or _snapshots_failed(engine, error)
+    if failed is None:
+        failed = run.failure
+    if failed is not None:
         # Bytewax closes parts at an orderly end only.
         for abandon in run.abandon:
             abandon()
-        raise run.failure
+        raise failed
+
+
+def _snapshots_failed(engine: Path, error: BaseException) -> FatalError:
+    """Gives our error for one of the engine itself: every part keeps its own, and all else that the engine touches are its snapshots.
+
+    Its text goes nowhere: a snapshot may stand in it.
+    """
+    return FatalError(
+        f"{engine}: the engine cannot read or write its snapshots ({type(error).__name__}): the disk is full, or the files are damaged or gone; free "
+        "space or mend the disk and start again, nothing is lost; damaged files: restore the whole recovery directory from a backup"
+    )
 
 
 class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
