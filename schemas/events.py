@@ -34,6 +34,9 @@ RAW: Final = pl.Schema(
     }
 )
 
+#: Beside RAW where a poll brought a redriven record (``headrace dlq redrive``): offset of the original in the same partition, null for others.
+REDRIVEN: Final[dict[str, pl.DataType]] = {"redriven_from": pl.Int64()}
+
 #: Kinds of event, by input topic.
 KIND_BY_TOPIC: Final[dict[str, str]] = {
     "agent_events": "agent",
@@ -102,6 +105,7 @@ EVENT: Final = pl.Schema(
         "error": pl.String(),  # JSON text: tool error
         "attributes": pl.String(),  # JSON object text: metadata and keys that the schema does not know
         "value_bytes": pl.Int64(),  # size of the record's value as it came
+        **REDRIVEN,
     }
 )
 
@@ -188,5 +192,6 @@ DEAD: Final = pl.Schema(
         "disposition": pl.String(),  # dead | filtered
         "code": pl.String(),  # a RecordError code, or the reason for filtering (duplicate)
         "reason": pl.String(),  # what was required and what came, without any value
+        **REDRIVEN,
     }
 )

@@ -11,6 +11,8 @@ from typing import Final
 
 ID_HEADER: Final = "headrace-id"
 TRACE_HEADER: Final = "traceparent"
+#: On a record that was redriven: the offset of the original in the same topic and partition, in decimal digits.
+REDRIVEN_HEADER: Final = "headrace-redriven-from"
 #: Place of a message in the hash chain of its partition (``governance.audit_chain``).
 CHAIN_HEADER: Final = "headrace-chain"
 
@@ -83,7 +85,10 @@ OUTPUTS: Final = {
     )
 }
 
-CONTROLS: Final = {topic.name: topic for topic in (ControlTopic("erasures", "erasure", "person"),)}
+CONTROLS: Final = {
+    topic.name: topic
+    for topic in (ControlTopic("erasures", "erasure", "person"), ControlTopic("dead_letter_marks", "dead_letter_mark", "record_uid"))
+}
 #: What commands of headrace write beside the pipeline.
 REPORTS: Final = {topic.name: topic for topic in (OutputTopic("contract_results", "contract_result", "about", ("result_uid",), "window_start"),)}
 

@@ -38,7 +38,7 @@ WHERE what IN ('policy', 'decision') AND event_time >= %s AND event_time < %s AN
 _DEAD: Final = "SELECT code, count(*) FROM dead_letters WHERE kafka_time >= %s AND kafka_time < %s GROUP BY 1 ORDER BY 1"
 _ACTS: Final = """
 SELECT what, event_time, service, result, detail FROM audit_records
-WHERE what IN ('reveal', 'erasure', 'retention', 'review') AND event_time >= %s AND event_time < %s ORDER BY event_time, audit_uid
+WHERE what IN ('reveal', 'erasure', 'retention', 'review', 'dead_letters') AND event_time >= %s AND event_time < %s ORDER BY event_time, audit_uid
 """
 
 Connection = psycopg.Connection[Any]
@@ -79,7 +79,7 @@ class Report:
         blocked: Enforced decisions by rule.
         dead: Records that could not go on, by code.
         kept: Each table, how long and for which purpose.
-        acts: Reveals, erasures, retention and reviews.
+        acts: Reveals, erasures, retention, reviews and what was done about dead letters.
         audit_entries: Entries of the audit table, of all time.
         audit_head: Number and hash of the last one.
         audit_findings: What is wrong with the chain; empty where it holds.

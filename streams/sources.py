@@ -16,8 +16,8 @@ import polars as pl
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.errors import ConfigError, FatalError, RetryableError
-from schemas.events import RAW
-from schemas.topics import TRACE_HEADER
+from schemas.events import RAW, REDRIVEN
+from schemas.topics import REDRIVEN_HEADER, TRACE_HEADER
 from sinks.errors import kafka_failure
 from streams.batch import Partition
 
@@ -27,6 +27,8 @@ _FETCHED_KBYTES_MAX: Final = 32 * 1024
 
 #: Version, trace id, parent id, flags. Source: W3C Trace Context, section 3.2.
 _TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
+
+_OFFSET: Final = re.compile(rb"[0-9]{1,19}").fullmatch
 
 Headers = dict[str, str | bytes | None] | list[tuple[str, str | bytes | None]]
 Start = Literal["earliest", "latest"] | datetime
@@ -237,7 +239,10 @@ class KafkaReader:
 
 
 def raw_frame(messages: Sequence[Message], prefix_length: int) -> pl.DataFrame:
-    """Gives messages as a RAW frame, in the order they came; topics lose the first ``prefix_length`` characters."""
+    """Gives messages as a RAW frame, in the order they came; topics lose the first ``prefix_length`` characters.
+
+    A column ``redriven_from`` stands beside it where one of them was redriven.
+    """
     rows = [
         (m.topic(), m.partition(), m.offset(), time if kind else None, m.key(), m.value(), _trace(m.headers()))
         for m in messages
@@ -246,7 +251,26 @@ def raw_frame(messages: Sequence[Message], prefix_length: int) -> pl.DataFrame:
     if not rows:
         return RAW.to_frame()
     frame = pl.DataFrame(dict(zip(RAW, zip(*rows, strict=True), strict=True)), schema=RAW)
-    return frame.with_columns(pl.col("topic").str.slice(prefix_length)) if prefix_length else frame
+    if prefix_length:
+        frame = frame.with_columns(pl.col("topic").str.slice(prefix_length))
+    redriven = [redriven_from(m) for m in messages]
+    return (
+        frame if all(offset is None for offset in redriven) else frame.with_columns(pl.Series("redriven_from", redriven, REDRIVEN["redriven_from"]))
+    )
+
+
+def redriven_from(message: Message) -> int | None:
+    """Gives the offset of the original of a redriven record; None for every other record, and where the header is no offset before the record's own.
+
+    A header is text of the producer. An offset of the same partition is all that may stand in it, so nothing else gets through.
+    """
+    headers = message.headers()
+    if not headers:
+        return None
+    for name, value in headers.items() if isinstance(headers, dict) else headers:
+        if name == REDRIVEN_HEADER and isinstance(value, bytes) and _OFFSET(value) and int(value) < (message.offset() or 0):
+            return int(value)
+    return None
 
 
 def _trace(headers: Headers | None) -> str | None:

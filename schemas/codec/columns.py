@@ -229,7 +229,19 @@ def _event_columns(shapes: Sequence[Shape]) -> list[pl.Expr]:
             # What fills another column in one shape (a workflow's id is its agent_id) is only a link in the others.
             value = pl.when(pl.col("kind").is_in([shape.kind for shape in filling])).then(value)
         sources.setdefault(field.column, {})[field.name] = value
-    given = ("topic", "partition", "offset", "kafka_time", "traceparent", "content_digest", "value_bytes", _TIME, "attributes", "kind")
+    given = (
+        "topic",
+        "partition",
+        "offset",
+        "kafka_time",
+        "traceparent",
+        "content_digest",
+        "value_bytes",
+        _TIME,
+        "attributes",
+        "kind",
+        "redriven_from",
+    )
     sources.update({name: {name: pl.col(name)} for name in given})
     columns = []
     for name, dtype in EVENT.items():

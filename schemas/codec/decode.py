@@ -12,7 +12,7 @@ import polars as pl
 from schemas.codec.avro import HEADER_BYTES, WriterSchema, read_avro, writer_schema
 from schemas.codec.columns import to_events
 from schemas.codec.json import read_json
-from schemas.codec.rejects import ROW, Rejects, dead_frame, safe_traceparent
+from schemas.codec.rejects import ROW, Rejects, dead_frame, redriven_from, safe_traceparent
 from schemas.codec.shapes import Shape, shape_of
 from schemas.errors import BytesInvalid, ConfigError, FatalError, FieldMissing, RecordOversized, SchemaUnknown
 from schemas.events import DEAD
@@ -171,7 +171,7 @@ class RecordDecoder:
         digests = b"".join(self._digest(value) for value in rows["value"])
         return rows.select(
             ROW, "topic", "partition", "offset", "kafka_time", safe_traceparent(), "value_bytes",
-            pl.Series("content_digest", np.frombuffer(digests, dtype="<i8")),
+            pl.Series("content_digest", np.frombuffer(digests, dtype="<i8")), redriven_from(rows),
         )  # fmt: skip
 
     def _digest(self, value: bytes) -> bytes:

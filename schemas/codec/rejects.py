@@ -47,6 +47,11 @@ def safe_traceparent() -> pl.Expr:
     return pl.when(pl.col("traceparent").str.contains(_TRACEPARENT)).then(pl.col("traceparent")).alias("traceparent")
 
 
+def redriven_from(raw: pl.DataFrame) -> pl.Expr:
+    """Gives the ``redriven_from`` column; null where the poll brought no redriven record."""
+    return pl.col("redriven_from") if "redriven_from" in raw.columns else pl.lit(None, dtype=pl.Int64).alias("redriven_from")
+
+
 def dead_frame(raw: pl.DataFrame, rejects: pl.DataFrame) -> pl.DataFrame:
     """Gives dead letters (schema DEAD, ordered by row) for rejected rows of a raw batch that has the column ``row``."""
     named = raw.join(rejects, on=ROW, how="inner", maintain_order="left").with_columns(

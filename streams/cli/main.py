@@ -17,6 +17,7 @@ from streams.cli.audit import audit_app
 from streams.cli.cases import try_cases
 from streams.cli.contracts import contracts_app
 from streams.cli.demo import demo
+from streams.cli.dlq import dlq_app
 from streams.cli.doctor import doctor
 from streams.cli.erase import erase
 from streams.cli.graph import graph
@@ -68,6 +69,7 @@ app.command("verify")(verify)
 app.add_typer(audit_app)
 app.command("erase")(erase)
 app.add_typer(review_app)
+app.add_typer(dlq_app)
 app.add_typer(retention_app)
 app.command("report")(report)
 app.add_typer(contracts_app)

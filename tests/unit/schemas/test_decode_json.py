@@ -45,7 +45,7 @@ def test_an_agent_event_fills_its_columns() -> None:
         "user_id": "u-1", "workflow_id": "w-1", "step_id": "st-1", "parent_id": "pa-1", "trace_id": "t-1", "span_id": "p-1", "tool_call_id": None,
         "tool_name": None, "model": "m-1", "status": "ok", "step_type": None, "step_number": None, "depends_on": None, "latency_us": 1_500,
         "input_tokens": 7, "output_tokens": 8, "cost_nano_usd": 250_000_000, "confidence_ppm": 500_000, "input": '{"q":[1,"zwei"]}',
-        "output": '"fine"', "error": None, "attributes": '{"region":"eu"}', "value_bytes": len(json_bytes(AGENT)),
+        "output": '"fine"', "error": None, "attributes": '{"region":"eu"}', "value_bytes": len(json_bytes(AGENT)), "redriven_from": None,
     }  # fmt: skip
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
 
+from schemas.codec.decode import DecodeSettings, RecordDecoder
 from schemas.events import RAW
+from schemas.limits import Limits
+from schemas.topics import REDRIVEN_HEADER
 from streams.sources import raw_frame
 
 TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -55,3 +58,18 @@ def test_a_message_without_a_timestamp_has_none() -> None:
 
 def test_no_messages_are_an_empty_frame() -> None:
     assert raw_frame([], 3).schema == RAW
+
+
+@pytest.mark.parametrize(
+    ("said", "passes"),
+    [
+        (b"0", 0), (b"6", 6), (b"0006", 6), (b"7", None), (b"-1", None), (b"6\n", None), (b" 6", None), (b"9" * 20, None), (b"", None), (None, None),
+        (b"ada@example.org", None), ("٦".encode(), None),
+    ],
+)  # fmt: skip
+def test_of_a_redriven_record_only_an_offset_before_its_own_passes(said: bytes | None, passes: int | None) -> None:
+    frame = raw_frame([message(offset=6), message([(REDRIVEN_HEADER, said)], offset=7)], 0)
+    assert ("redriven_from" in frame.columns) is (passes is not None)
+    assert passes is None or frame["redriven_from"].to_list() == [None, passes]
+    decoded = RecordDecoder(DecodeSettings(Limits(), bytes(16)))(frame)
+    assert decoded.dead["redriven_from"].to_list() == [None, passes]
