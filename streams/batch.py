@@ -28,6 +28,8 @@ class LaneBatch:
         source_rows: Source records accounted to this lane: credits given back when its outputs are durable.
         shared: Rows of SHARED whose key this lane owns; None where nothing is counted across agents.
         outputs: Records that were made before the exchange, e.g. audit entries of a policy that takes over; this lane publishes them.
+        source: Number of the source lane that made it.
+        entered: Records of each topic that the source lane has ever given to this lane, these included.
         oldest_kafka_time: Earliest Kafka timestamp among the rows (ms), for end-to-end latency; None without rows.
     """
 
@@ -38,3 +40,5 @@ class LaneBatch:
     oldest_kafka_time: int | None = None
     shared: pl.DataFrame | None = None
     outputs: OutputBatch = field(default_factory=dict)
+    source: int = 0
+    entered: Mapping[str, int] = field(default_factory=dict)

@@ -59,10 +59,12 @@ class IntakeState:
     Attributes:
         watermarks: Watermark by partition, floors included.
         newest: Largest event time seen, by partition.
+        entered: Records ever given to each lane, by topic and lane.
     """
 
     watermarks: dict[Partition, int] = field(default_factory=dict)
     newest: dict[Partition, int] = field(default_factory=dict)
+    entered: dict[tuple[str, int], int] = field(default_factory=dict)
 
 
 class Intake:
@@ -76,6 +78,7 @@ class Intake:
         record_idle: Makes idle marks durable.
         telemetry: Counts.
         state: As of the snapshot.
+        number: Of this source lane.
     """
 
     def __init__(
@@ -87,7 +90,9 @@ class Intake:
         record_idle: Callable[[Sequence[IdleMark]], None],
         telemetry: Telemetry,
         state: IntakeState | None = None,
+        number: int = 0,
     ) -> None:
+        self._number = number
         self._topology = topology
         self._partitions = tuple(partitions)
         self._board = board
@@ -186,8 +191,19 @@ class Intake:
             share = None if rows is None else rows if lanes == 1 else rows.filter(lane_of == lane)
             ended = dead_by_lane.get(lane, NO_DEAD)
             source_rows = (0 if share is None else share.height) + ended.height
-            batches.append(LaneBatch(share, marks, ended, source_rows, _oldest(share), shared_by_lane.get(lane), {} if lane else outputs))
+            entered = self._entered(lane, share, ended)
+            made = {} if lane else outputs
+            batches.append(LaneBatch(share, marks, ended, source_rows, _oldest(share), shared_by_lane.get(lane), made, self._number, entered))
         return batches
+
+    def _entered(self, lane: int, rows: pl.DataFrame | None, ended: pl.DataFrame) -> dict[str, int]:
+        """Counts what a lane is given; gives all that it was ever given, by topic."""
+        counts = self.state.entered
+        for frame in (rows, ended):
+            if frame is not None and frame.height:
+                for topic, count in frame.group_by("topic").len().iter_rows():
+                    counts[topic, lane] = counts.get((topic, lane), 0) + count
+        return {topic: count for (topic, of), count in counts.items() if of == lane}
 
     def _by_lane(self, shared: pl.DataFrame | None) -> dict[int, pl.DataFrame]:
         """Gives the rows of the second exchange by the lane that owns their key."""

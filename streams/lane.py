@@ -16,6 +16,7 @@ from schemas.coordinates import record_uid
 from schemas.errors import record_error_codes
 from schemas.frames import output_schema
 from sinks.contract import OutputBatch
+from streams.balance import Balance
 from streams.batch import LaneBatch, Marks, Partition
 from streams.intake import empty_rows
 from streams.telemetry import Telemetry
@@ -37,6 +38,8 @@ class Lane:
         states: State by step name, as of the snapshot.
         marks: Watermarks by partition, as of the snapshot.
         joined: What an earlier life gave as ``joined``, as of the snapshot.
+        number: Of this lane.
+        balance: What an earlier life gave as ``balance``, as of the snapshot.
     """
 
     def __init__(
@@ -47,7 +50,11 @@ class Lane:
         states: Mapping[str, State] | None = None,
         marks: Marks | None = None,
         joined: Mapping[Partition, int] | None = None,
+        number: int = 0,
+        balance: Balance | None = None,
     ) -> None:
+        self._number = number
+        self.balance = Balance() if balance is None else balance
         self._topology = topology
         self._telemetry = telemetry
         self._states: dict[str, State] = {step.name: EMPTY_STATE for step in topology.keyed_steps} | dict(states or {})
@@ -91,6 +98,7 @@ class Lane:
             for partition, mark in batch.marks.items():
                 before = self._marks.get(partition)
                 self._marks[partition] = mark if before is None or (mark is not None and mark > before) else before
+            self.balance.enter(batch.source, batch.entered)
         merged = merge(self._marks)
         moved = merged is not None and (self._watermark is None or merged > self._watermark)
         if moved:
@@ -126,6 +134,8 @@ class Lane:
         rows, here = self._through(self._topology.keyed, events, outputs)
         for topic, passed in rows.group_by("topic").len().iter_rows():
             self._telemetry.outcome(topic, "passed", passed)
+        if "enriched_events" not in self._topology.outputs:
+            self.balance.leave("passed", rows)
         self._telemetry.dead(here)
         if self._topology.shared is not None and (shared is not None or any(self._states[step.name] for step in self._topology.shared_steps)):
             # Rows that end here have a dead letter from the steps before: the same rule judged the same records there.
@@ -157,7 +167,15 @@ class Lane:
         letters = ended.filter(pl.col("disposition") == "dead") if ended.height else ended
         if letters.height:
             batch["dead_letters"] = dead_letters(letters)
+        self._balanced(batch, ended.filter(pl.col("disposition") == "filtered") if ended.height else ended)
         return batch
+
+    def _balanced(self, batch: OutputBatch, filtered: pl.DataFrame) -> None:
+        """Counts what leaves the lane, from the records that are put out themselves."""
+        self.balance.leave("passed", batch.get("enriched_events"))
+        self.balance.leave("dead", batch.get("dead_letters"))
+        self.balance.leave("filtered", filtered)
+        self._telemetry.balance(self._number, self.balance.sums(), self.balance.unaccounted())
 
 
 def _joined(dead: Sequence[pl.DataFrame]) -> pl.DataFrame:

@@ -59,6 +59,13 @@ class Metric:
 
 CATALOGUE: Final[tuple[Metric, ...]] = (
     Metric("events_total", Kind.COUNTER, "Records by input topic and outcome: polled, passed, dead, filtered.", ("topic", "outcome")),
+    Metric(
+        "balance_records",
+        Kind.GAUGE,
+        "Records since the pipeline began that entered a lane and that left it, over restarts, by side: in, passed, dead, filtered.",
+        ("topic", "lane", "side"),
+    ),
+    Metric("unaccounted_records", Kind.GAUGE, "Records that entered a lane and did not leave it; must be 0.", ("topic", "lane")),
     Metric("stage_seconds", Kind.HISTOGRAM, "Time one step took for one batch.", ("stage",)),
     Metric("stage_rows_total", Kind.COUNTER, "Rows a step was given.", ("stage",)),
     Metric("batch_rows", Kind.HISTOGRAM, "Rows of one polled batch.", buckets=_ROWS),
@@ -111,6 +118,7 @@ _NUMBER: Final = re.compile(r"\d{1,6}")
 _CLOSED: Final[Mapping[str, frozenset[str]]] = {
     "topic": frozenset({*INPUTS, *OUTPUTS}),
     "outcome": frozenset({"polled", "passed", "dead", "filtered"}),
+    "side": frozenset({"in", "passed", "dead", "filtered"}),
     "result": frozenset({"written", "skipped", "not_selected", "empty", "short", "unmasked", "applied", "refused"}),
     "model": frozenset(spec.name for spec in MODELS),
     "answer": frozenset({"ok", "cached", "away", "slow", "refused", "invalid", "open"}),
@@ -129,6 +137,7 @@ _OPEN: Final[Mapping[str, tuple[re.Pattern[str], int]]] = {
     "kind": (_WORD, 16),
     "fact": (_WORD, 32),
     "partition": (_NUMBER, 1_024),
+    "lane": (_NUMBER, 256),
 }
 
 
@@ -190,6 +199,13 @@ class Telemetry:
     def outcome(self, topic: str, outcome: str, rows: int) -> None:
         """Records of an input topic were polled, passed, dead or filtered."""
         self._count("events_total", rows, topic=topic, outcome=outcome)
+
+    def balance(self, lane: int, sums: Mapping[tuple[str, str], int], unaccounted: Mapping[str, int]) -> None:
+        """What entered and left a lane since the pipeline began, by topic and side, and by topic what is missing."""
+        for (topic, side), records in sums.items():
+            self._set("balance_records", records, topic=topic, lane=str(lane), side=side)
+        for topic, records in unaccounted.items():
+            self._set("unaccounted_records", records, topic=topic, lane=str(lane))
 
     @contextmanager
     def stage(self, name: str, rows: int = 0) -> Iterator[None]:

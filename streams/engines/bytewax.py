@@ -36,6 +36,7 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from schemas.errors import FatalError, RetryableError
 from sinks.contract import OutputBatch, Sink, SinkLane
 from streams.audit_start import policy_in_force
+from streams.balance import Balance
 from streams.batch import LaneBatch, Marks, Partition
 from streams.credits import Credits, Ticket
 from streams.facts import FactsJournal
@@ -188,7 +189,7 @@ class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
         self._waiting = False
         self._reader = run.patience.persist(lambda: KafkaReader(run.source, offsets), run.stop, self._waits)
         run.abandon.append(self._reader.close)
-        self._intake = Intake(run.topology, partitions, run.board, run.floors, run.recovery.record_idle, run.telemetry, state)
+        self._intake = Intake(run.topology, partitions, run.board, run.floors, run.recovery.record_idle, run.telemetry, state, number)
         now = time.monotonic()
         self._quiet_since = dict.fromkeys(partitions, now)
         self._gauges_at = now
@@ -282,9 +283,9 @@ class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
                 journal.forget(self._committable)
         self._committable = dict(self._reader.offsets)
         state = self._intake.state
-        return json.dumps(
-            {name: _rows(of) for name, of in (("offsets", self._reader.offsets), ("watermarks", state.watermarks), ("newest", state.newest))}
-        )
+        entered = [[topic, lane, count] for (topic, lane), count in sorted(state.entered.items())]
+        by_name = (("offsets", self._reader.offsets), ("watermarks", state.watermarks), ("newest", state.newest))
+        return json.dumps({name: _rows(of) for name, of in by_name} | {"entered": entered})
 
     def close(self) -> None:
         self._reader.close()
@@ -297,9 +298,10 @@ def _rows(by_partition: Mapping[Partition, int] | Marks) -> list[list[str | int 
 def _resumed(resume: str | None, partitions: Sequence[Partition], begin: Mapping[Partition, int]) -> tuple[dict[Partition, int], IntakeState]:
     """Gives offsets and intake state from a snapshot; a partition that the snapshot does not know starts where it began."""
     found: Mapping[str, Sequence[Any]] = json.loads(resume) if resume is not None else {}
-    by_name = {name: {(topic, partition): value for topic, partition, value in found.get(name, ())} for name in ("offsets", "watermarks", "newest")}
+    names = ("offsets", "watermarks", "newest", "entered")
+    by_name = {name: {(topic, number): value for topic, number, value in found.get(name, ())} for name in names}
     offsets = {partition: by_name["offsets"].get(partition, begin[partition]) for partition in partitions}
-    return offsets, IntakeState(by_name["watermarks"], by_name["newest"])
+    return offsets, IntakeState(by_name["watermarks"], by_name["newest"], by_name["entered"])
 
 
 class _Source(FixedPartitionedSource[tuple[str, LaneBatch], str]):
@@ -323,7 +325,8 @@ class _LanePart(StatefulSinkPartition[LaneBatch, str]):
         self._packs = LanePacks(run.recovery.packs_path / str(number), steps, found["state"].encode() if found else None)
         marks = {(topic, partition): mark for topic, partition, mark in found["marks"]} if found else None
         joined = {(topic, partition): mark for topic, partition, mark in found["joined"]} if found else None
-        self._lane = Lane(run.topology, run.partitions, run.telemetry, self._packs.states(), marks, joined)
+        balance = Balance.from_rows(found.get("balance", ())) if found else None
+        self._lane = Lane(run.topology, run.partitions, run.telemetry, self._packs.states(), marks, joined, number, balance)
         # A sink that was configured after the snapshot has no position in it.
         positions = {**run.begin_sinks, **({name: bytes.fromhex(position) for name, position in found["sinks"].items()} if found else {})}
         self._writers = {sink.name: self._writer(sink, number, positions[sink.name]) for sink in run.sinks}
@@ -372,6 +375,7 @@ class _LanePart(StatefulSinkPartition[LaneBatch, str]):
                 "state": manifest.decode(),
                 "marks": _rows(self._lane.marks),
                 "joined": _rows(self._lane.joined),
+                "balance": self._lane.balance.to_rows(),
                 "sinks": {name: position.hex() for name, position in positions.items()},
             }
         )

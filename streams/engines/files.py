@@ -75,7 +75,7 @@ def run_frames(
         waits: Whether to wait for a model that is away where policy says so; else RetryableError leaves the call.
     """
     intake = Intake(topology, partitions, Board(partitions), {}, lambda _marks: None, telemetry)
-    lanes = [Lane(topology, partitions, telemetry) for _ in range(topology.lanes)]
+    lanes = [Lane(topology, partitions, telemetry, number=number) for number in range(topology.lanes)]
     sealed = seal(sink, None)
     writers = [sealed.open_lane(number, topology.lanes, sink.begin()) for number in range(topology.lanes)]
     try:
