@@ -11,7 +11,7 @@ ALONE := encoder triton-server train-data train-test
 LOCKS := core dev $(filter-out core dev $(ALONE),$(basename $(notdir $(wildcard requirements/*.in))))
 UV_COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock"
 
-.PHONY: help setup flink demo test test-all chaos bench bench-full models-report lint format lock
+.PHONY: help setup flink demo test test-all simulate chaos bench bench-full models-report lint format lock
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -33,6 +33,9 @@ test-all: lint flink ## lint, then every test, the long ones too
 
 chaos: setup ## end 100 lives of a pipeline under load, and look at all that came out; ARGS="--seed 7 --kills 20" for others
 	$(BIN)/pytest tests/chaos -rA -s --kills 100 --full-rate 10000 $(ARGS)
+
+simulate: setup ## seeded crashes through real lanes and sinks on a simulated broker; ARGS="--schedules 10000 --seed 1"
+	POLARS_MAX_THREADS=1 $(BIN)/python -m tests.simulation $(ARGS)
 
 bench: setup ## measure in short runs (about 15 minutes): end to end, peers, each stage; writes benchmarks/results.md
 	$(BIN)/python -m benchmarks.end_to_end capacity latency costs memory --quick

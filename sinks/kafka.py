@@ -70,6 +70,8 @@ class KafkaSink:
         request_timeout_s: How long metadata and offset requests may take.
         probe: Called at ``inside_transaction``, ``after_commit`` and ``during_recovery``.
         on_head: Told of each new head of a chained partition once it is committed; called in the threads of the lanes.
+        producer: Makes a client that writes; a simulation makes its own.
+        consumer: Makes a client that reads, likewise.
     """
 
     pipeline: str
@@ -80,6 +82,8 @@ class KafkaSink:
     request_timeout_s: float = 10.0
     probe: Probe = field(default=lambda _point: None)
     on_head: OnHead = field(default=lambda _topic, _partition, _link: None)
+    producer: Callable[[dict[str, Any]], Producer] = Producer
+    consumer: Callable[[dict[str, Any]], Consumer] = Consumer
 
     @property
     def name(self) -> str:
@@ -119,7 +123,7 @@ class KafkaSink:
 
     def open_lane(self, lane: int, lane_count: int, position: bytes) -> KafkaLane:
         """Opens a lane as the module's steps 1 to 3 say."""
-        producer = Producer(
+        producer = self.producer(
             {
                 "compression.type": "lz4",
                 "linger.ms": 1,
@@ -194,7 +198,7 @@ class KafkaSink:
         return topic.removeprefix(self.prefix), partition, offset
 
     def _consumer(self, isolation: str) -> Consumer:
-        return Consumer(
+        return self.consumer(
             {
                 **self.client,
                 "group.id": f"{self.pipeline}/read-back",

@@ -67,6 +67,10 @@ class LaneWriter:
         self._lane: SinkLane | None = None
         self._away_since: float | None = None
         self._thread = threading.Thread(target=self._run, name=f"writer-{sink}", daemon=True)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Lets the thread run: what simulations do in its place is theirs."""
         self._thread.start()
 
     def put(self, batch: OutputBatch, ticket: Ticket) -> None:
@@ -102,7 +106,8 @@ class LaneWriter:
     def close(self) -> None:
         """Ends the thread and closes the lane. What was not flushed is not written; a replay writes it."""
         self.abandon()
-        self._thread.join(self._deadline_s)
+        if self._thread.ident is not None:
+            self._thread.join(self._deadline_s)
         if self._lane is not None and not self._thread.is_alive():
             self._lane.close()
 

@@ -109,6 +109,9 @@ class Run:
     failpoints: Failpoints
     journals: Sequence[FactsJournal] = ()
     failure: Exception | None = None
+    reader: Callable[[KafkaInput, Mapping[Partition, int]], KafkaReader] = KafkaReader
+    writer: Callable[..., LaneWriter] = LaneWriter
+    clock: Callable[[], float] = time.monotonic
     abandon: list[Callable[[], None]] = field(default_factory=list)
     board: Board = field(init=False)
     floors: Mapping[Partition, Sequence[tuple[int, int]]] = field(init=False)
@@ -187,10 +190,10 @@ class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
         partitions = run.partitions_of(number)
         offsets, state = _resumed(resume, partitions, run.begin_inputs)
         self._waiting = False
-        self._reader = run.patience.persist(lambda: KafkaReader(run.source, offsets), run.stop, self._waits)
+        self._reader = run.patience.persist(lambda: run.reader(run.source, offsets), run.stop, self._waits)
         run.abandon.append(self._reader.close)
         self._intake = Intake(run.topology, partitions, run.board, run.floors, run.recovery.record_idle, run.telemetry, state, number)
-        now = time.monotonic()
+        now = run.clock()
         self._quiet_since = dict.fromkeys(partitions, now)
         self._gauges_at = now
         self._hurry = False
@@ -246,7 +249,7 @@ class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
 
     def _rest(self, polled: Set[Partition]) -> list[LaneBatch]:
         """Tells the intake which partitions are idle; at the end of a bounded run, those that are done."""
-        run, now, offsets = self._run, time.monotonic(), self._reader.offsets
+        run, now, offsets = self._run, self._run.clock(), self._reader.offsets
         self._quiet_since.update(dict.fromkeys(polled, now))
         if run.pace.until is None:
             return self._intake.rest({p: offsets[p] for p in self._reader.at_end if now - self._quiet_since[p] >= run.pace.idle_s})
@@ -256,7 +259,7 @@ class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
         return self._intake.rest(done)
 
     def _gauge(self) -> None:
-        now = time.monotonic()
+        now = self._run.clock()
         if now - self._gauges_at < _GAUGES_EVERY_S:
             return
         self._gauges_at = now
@@ -340,7 +343,7 @@ class _LanePart(StatefulSinkPartition[LaneBatch, str]):
         def open_lane() -> SinkLane:
             return sink.open_lane(number, run.topology.lanes, position)
 
-        return LaneWriter(sink.name, open_lane, run.write_deadline_s, run.patience, run.stop, run.telemetry, sink.rows_max)
+        return run.writer(sink.name, open_lane, run.write_deadline_s, run.patience, run.stop, run.telemetry, sink.rows_max)
 
     def write_batch(self, batches: list[LaneBatch]) -> None:
         _guarded(self._run, lambda: self._fold(batches))
