@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import multiprocessing
 import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 
-import structlog
-
-from tests.simulation.search import first_failure
+from tests.simulation.search import first_failure, quiet
 
 _CHUNK = 100
 
@@ -27,7 +24,7 @@ def main() -> int:
     begin, end = time.monotonic(), asked.seed + asked.schedules
     chunks = [range(first, min(first + _CHUNK, end)) for first in range(asked.seed, end, _CHUNK)]
     done = 0
-    with ProcessPoolExecutor(asked.processes, multiprocessing.get_context("spawn"), _quiet) as pool:
+    with ProcessPoolExecutor(asked.processes, multiprocessing.get_context("spawn"), quiet) as pool:
         for seeds, failure in zip(chunks, pool.map(first_failure, chunks), strict=True):
             if failure is not None:
                 schedule, told = failure
@@ -38,11 +35,6 @@ def main() -> int:
             if done % 1_000 < _CHUNK or done == asked.schedules:
                 print(f"{done:,} schedules, {60 * done / (time.monotonic() - begin):,.0f} a minute", flush=True)
     return 0
-
-
-def _quiet() -> None:
-    """Lost answers are part of a schedule: no line about each."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
 
 
 if __name__ == "__main__":

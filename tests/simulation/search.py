@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import replace
+
+import structlog
 
 from tests.simulation.engine import Parts, run
 from tests.simulation.pipeline import pipeline
@@ -35,3 +38,8 @@ def first_failure(seeds: Iterable[int], parts: Parts | None = None) -> tuple[Sch
             small = shrunk(schedule, lambda one: bool(problems(one, tried, real)))
             return small, problems(small, tried, real)
     return None
+
+
+def quiet() -> None:
+    """Lost answers are part of a schedule: no line about each."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))

@@ -56,7 +56,7 @@ def test_a_schedule_kills_at_every_kind_of_place() -> None:
 
     with pytest.MonkeyPatch.context() as patching:
         patching.setattr(SimFailpoints, "request", noting)
-        for seed in range(1, 40):
+        for seed in range(1, 80):
             run(drawn(seed), Parts(pipeline()))
     assert met >= {"after_poll", "after_state_update", "inside_transaction", "before_commit", "commit_answer", "after_commit"}
     assert met >= {"before_snapshot", "after_pack", "before_epoch_commit", "after_epoch_commit", "during_recovery"}
