@@ -14,8 +14,9 @@ import typer
 
 from schemas.errors import ConfigError, record_error_codes
 from schemas.topics import INPUTS
-from streams.cli.say import ConfigOption, millis_of
+from streams.cli.say import ConfigOption
 from streams.config import load_config
+from streams.times import millis_of
 
 if TYPE_CHECKING:
     from sinks.dead_letter_log import DeadLetter, Mark

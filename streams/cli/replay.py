@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.errors import ConfigError
-from streams.cli.say import KAFKA_HELP, ConfigOption, millis_of, tell
+from streams.cli.say import KAFKA_HELP, ConfigOption, tell
 from streams.config import Config, PipelineConfig, load_config, load_hash_key
 from streams.times import millis_of
 
