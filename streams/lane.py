@@ -175,7 +175,8 @@ class Lane:
         self.balance.leave("passed", batch.get("enriched_events"))
         self.balance.leave("dead", batch.get("dead_letters"))
         self.balance.leave("filtered", filtered)
-        self._telemetry.balance(self._number, self.balance.sums(), self.balance.unaccounted())
+        if self.balance.entered:  # an engine that carries no counts with its batches has no balance to show
+            self._telemetry.balance(self._number, self.balance.sums(), self.balance.unaccounted())
 
 
 def _joined(dead: Sequence[pl.DataFrame]) -> pl.DataFrame:

@@ -137,7 +137,7 @@ def release(connection: Connection, sink: KafkaSink, failpoints: Failpoints) -> 
 
 def released(review: Mapping[str, Any]) -> dict[str, pl.DataFrame]:
     """Gives the records that go out when a review was approved: the event, the closed review, and ``resume`` where the event paused its agent."""
-    event = {"masked_spans": None} | json.loads(review["held"])  # held by an earlier version: it told them as text
+    event = {"masked_spans": None, "redriven_from": None} | json.loads(review["held"])  # held by an earlier version: it told them as text
     times = {name: int(review[name].timestamp() * 1000) for name in ("event_time", "expires_at")}
     out = {
         "enriched_events": event | {"event_uid": release_uid(event["event_uid"]), "released_from": event["event_uid"], "action": Action.PASS.value},
