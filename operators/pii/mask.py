@@ -18,6 +18,7 @@ from operators.pii.encodings import EncodedTexts
 from operators.pii.key_names import KEY_ENTITIES, KeyNames
 from operators.pii.leaf_masking import CLEAN_LEAF, LeafMasker, MaskedLeaf, NamedLeaf
 from operators.pii.leaves import Document, LeafReader, Place, string_of
+from operators.pii.looks import NO_LOOKS, Looks, looked_up
 from operators.pii.memo import DigestMemo
 from operators.pii.names import NO_NAMES, Names, by_leaf
 from operators.pii.recognise import Recogniser
@@ -36,6 +37,7 @@ ID_ENTITIES: Final = frozenset({"EMAIL_ADDRESS", "CREDIT_CARD", "IBAN_CODE", "US
 KEY_NAMES: Final = "KeyNames"
 
 _NO_COUNTS: Final[Mapping[str, int]] = MappingProxyType({})
+_NO_DOCUMENTS: Final[Mapping[str, Document]] = MappingProxyType({})
 _MEMO_LEAF_CHARS_MIN: Final = 32
 
 
@@ -131,9 +133,9 @@ class _Result:
 
 _CLEAN_RESULT: Final = _Result(None)
 _Outcome = _Result | RecordError
-#: A text and the names that a model found in its leaves. What is remembered is remembered under both, so that a result made without names never
-#: stands for one made with them.
-_Named = tuple[str, Names]
+#: A text, the names that were found in its leaves, and what else is looked for in them. What is remembered is remembered under all, so that a result
+#: made without names never stands for one made with them.
+_Named = tuple[str, Names, Looks]
 
 
 class TextMasker:
@@ -168,7 +170,13 @@ class TextMasker:
         self._documents: DigestMemo[_Result] = DigestMemo(spec.actions.key, spec.memo_chars_max)
         self._leaves: DigestMemo[MaskedLeaf] = DigestMemo(spec.actions.key, spec.memo_chars_max)
 
-    def mask_json(self, values: Sequence[str | None], names: Sequence[Names] | None = None) -> MaskedTexts:
+    def mask_json(
+        self,
+        values: Sequence[str | None],
+        names: Sequence[Names] | None = None,
+        looks: Sequence[Looks] | None = None,
+        documents: Mapping[str, Document] = _NO_DOCUMENTS,
+    ) -> MaskedTexts:
         """Masks every string leaf, key and long number of JSON texts, and of JSON inside their strings.
 
         A text in which nothing is masked comes back as it is; others are written compactly, with keys in their order. Equal keys, before or
@@ -176,13 +184,16 @@ class TextMasker:
 
         Args:
             values: The texts.
-            names: For each, the names that a model found in its leaves; None where no model was asked.
+            names: For each, the names that were found in its leaves; None where there are none.
+            looks: For each, what else is looked for in its leaves; None where that is nothing.
+            documents: Texts that were taken apart before, by a reader of the same spec.
         """
-        return self._mask(values, names or [NO_NAMES] * len(values), is_json=True)
+        nothing: list[tuple[()]] = [()] * len(values)
+        return self._mask(values, list(zip(values, names or nothing, looks or nothing, strict=True)), documents, is_json=True)
 
     def mask_plain(self, values: Sequence[str | None]) -> MaskedTexts:
         """Masks plain texts; one that is a JSON object or array is masked as such."""
-        return self._mask(values, [NO_NAMES] * len(values), is_json=False)
+        return self._mask(values, [(value, NO_NAMES, NO_LOOKS) for value in values], _NO_DOCUMENTS, is_json=False)
 
     def mask_ids(self, values: Sequence[str | None]) -> list[str | None]:
         """Identifiers, those that hold personal data replaced by ``h_`` and 16 hexadecimal digits: equal ids stay equal, so joins still work.
@@ -192,7 +203,7 @@ class TextMasker:
         Raises:
             MaskingFailed: An identifier could not be examined.
         """
-        distinct = list(dict.fromkeys(value for value in values if value is not None))
+        distinct = self._recogniser.suspects(list(dict.fromkeys(value for value in values if value is not None)), self._id_entities)
         dialled = [raw for raw in distinct if "+" in raw]
         others = [raw for raw in distinct if "+" not in raw]
         found = zip(dialled, self._recogniser.spans(dialled, self._id_entities), strict=True)
@@ -200,7 +211,7 @@ class TextMasker:
         names = {
             raw: self._id_name(raw, personal) for raw, spans in (*found, *more) if (personal := [span for span in spans if _is_named(raw, span)])
         }
-        return [None if value is None else names.get(value, value) for value in values]
+        return [None if value is None else names.get(value, value) for value in values] if names else list(values)
 
     def _id_name(self, raw: str, spans: Sequence[Span]) -> str:
         """What stands for an identifier. Where only ids of persons are personal in it, each is hashed as it is anywhere else."""
@@ -213,12 +224,14 @@ class TextMasker:
             position = span.end
         return "".join((*pieces, raw[position:]))
 
-    def _mask(self, values: Sequence[str | None], names: Sequence[Names], *, is_json: bool) -> MaskedTexts:
-        distinct = list(dict.fromkeys((value, of) for value, of in zip(values, names, strict=True) if value is not None))
-        outcomes = self._outcomes(distinct, is_json=is_json)
+    def _mask(
+        self, values: Sequence[str | None], named: Sequence[tuple[str | None, Names, Looks]], documents: Mapping[str, Document], *, is_json: bool
+    ) -> MaskedTexts:
+        distinct = [(text, names, looks) for text, names, looks in dict.fromkeys(named) if text is not None]
+        outcomes = self._outcomes(distinct, documents, is_json=is_json)
         masked = MaskedTexts([], [], [], [], failures := {})
         for row, value in enumerate(values):
-            outcome = _CLEAN_RESULT if value is None else outcomes[value, names[row]]
+            outcome = _CLEAN_RESULT if value is None else outcomes[value, named[row][1], named[row][2]]
             if isinstance(outcome, RecordError):
                 failures[row] = outcome
                 value, outcome = None, _CLEAN_RESULT
@@ -228,23 +241,25 @@ class TextMasker:
             masked.rules.append(outcome.rules)
         return masked
 
-    def _outcomes(self, texts: Sequence[_Named], *, is_json: bool) -> dict[_Named, _Outcome]:
+    def _outcomes(self, texts: Sequence[_Named], taken: Mapping[str, Document], *, is_json: bool) -> dict[_Named, _Outcome]:
         """What becomes of each text; known ones are not looked at again."""
         outcomes: dict[_Named, _Outcome] = {}
         if is_json and self._clean is not None:
-            clean = self._clean.among([text for text, names in texts if not names])
-            outcomes = {(text, NO_NAMES): _CLEAN_RESULT for text in clean}
+            clean = self._clean.among([text for text, names, looks in texts if not names and not looks])
+            outcomes = {(text, NO_NAMES, NO_LOOKS): _CLEAN_RESULT for text in clean}
             texts = [named for named in texts if named not in outcomes]
         documents: dict[_Named, tuple[bytes, Document, dict[str, tuple[Span, ...]]]] = {}
         for named in texts:
-            text, names = named
-            digest = self._documents.digest((text if is_json else f"\0{text}") + (f"\0{names!r}" if names else ""))
+            text, names, looks = named
+            digest = self._documents.digest((text if is_json else f"\0{text}") + (f"\0{names!r}{looks!r}" if names or looks else ""))
             known = self._documents.get(digest)
             if known is not None:
                 outcomes[named] = known
                 continue
             try:
-                document = self._reader.document(text) if is_json else self._reader.string(text)
+                document = taken.get(text) or (self._reader.document(text) if is_json else self._reader.string(text))
+                if looks:
+                    names = (*names, *looked_up(document.distinct, looks))
                 documents[named] = digest, document, by_leaf(document.distinct, names, self._names, self._name_score_min) if names else {}
             except RecordError as error:
                 outcomes[named] = error

@@ -28,6 +28,7 @@ from operators.pii.content_hash import ContentHash
 from operators.pii.event_values import EventValues
 from operators.pii.hashes import UserHash, hash_kid
 from operators.pii.leaves import LeafReader
+from operators.pii.looks import NO_LOOKS
 from operators.pii.mask import LeafHit, MaskedTexts, MaskSpec, TextMasker, leaf_reader
 from operators.pii.names import NO_NAMES, NONE_FOUND, Names, decoded
 from operators.pii.replace import SEALING, Action, Actions
@@ -127,11 +128,14 @@ class Mask:
         places = [(column, row) for column, rows in zip(CONTENT, held, strict=True) for row in rows.to_list()]
         names, failures = _found_names(batch)
         of_documents = [*self._documents(batch), *self._topics(batch)]
-        for row, of_row in self._values.found(batch).items():
+        given = self._values.found(batch)
+        for row, of_row in given.names.items():
             told = names.setdefault(row, {})
             told |= {column: (*told.get(column, NO_NAMES), *spans) for column, spans in of_row.items()}
         hashes = self._content.column(batch)
-        masked = self._masker.mask_json(texts, [names.get(row, {}).get(column, NO_NAMES) for column, row in places] if names else None)
+        named = [names.get(row, {}).get(column, NO_NAMES) for column, row in places] if names else None
+        looks = [given.looks.get(row, {}).get(column, NO_LOOKS) for column, row in places] if given.looks else None
+        masked = self._masker.mask_json(texts, named, looks, given.documents)
         failures |= {places[at][1]: error for at, error in masked.failures.items()}
         columns = _columns(batch, held, masked)
         columns += [hashes, *(_empty(name, dtype, height) for name, dtype in SCORED.items() if name not in batch.columns)]
