@@ -40,6 +40,7 @@ class Lane:
         joined: What an earlier life gave as ``joined``, as of the snapshot.
         number: Of this lane.
         balance: What an earlier life gave as ``balance``, as of the snapshot.
+        empty: What ``empty_rows`` gives, where front steps run already: they are not for two threads at once.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Lane:
         joined: Mapping[Partition, int] | None = None,
         number: int = 0,
         balance: Balance | None = None,
+        empty: pl.DataFrame | None = None,
     ) -> None:
         self._number = number
         self.balance = Balance() if balance is None else balance
@@ -63,7 +65,7 @@ class Lane:
         if marks is not None:
             self._join([partition for partition in partitions if partition not in marks], merge(marks))
         self._watermark: int | None = merge(self._marks)
-        self._empty = empty_rows(topology)
+        self._empty = empty_rows(topology) if empty is None else empty
 
     @property
     def states(self) -> Mapping[str, State]:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -41,7 +42,7 @@ from streams.batch import LaneBatch, Marks, Partition
 from streams.credits import Credits, Ticket
 from streams.facts import FactsJournal
 from streams.failpoints import Failpoints
-from streams.intake import Board, Intake, IntakeState
+from streams.intake import Board, Intake, IntakeState, empty_rows, through_front
 from streams.lane import Lane
 from streams.log import log
 from streams.pacing import Pacing
@@ -49,7 +50,7 @@ from streams.packs import LanePacks
 from streams.patience import Patience
 from streams.recovery import RecoveryDirectory
 from streams.sources import KafkaInput, KafkaReader
-from streams.stop import Stop
+from streams.stop import Abandoned, Stop
 from streams.telemetry import Telemetry
 from streams.topology import Topology
 from streams.writers import LaneWriter
@@ -115,9 +116,11 @@ class Run:
     abandon: list[Callable[[], None]] = field(default_factory=list)
     board: Board = field(init=False)
     floors: Mapping[Partition, Sequence[tuple[int, int]]] = field(init=False)
+    empty: pl.DataFrame = field(init=False)
 
     def __post_init__(self) -> None:
         self.board = Board(self.partitions)
+        self.empty = empty_rows(self.topology)
         self.floors = self.recovery.idle_marks()
 
     @property
@@ -182,8 +185,42 @@ def _snapshots_failed(engine: Path, error: BaseException) -> FatalError:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Fronted:
+    """What the front steps made of a poll.
+
+    Attributes:
+        polled: Rows that they were given.
+        rows: Those that go on.
+        dead: Those that do not.
+        seconds: How long it took.
+    """
+
+    polled: int
+    rows: pl.DataFrame
+    dead: pl.DataFrame
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """A poll whose front steps run while lanes work on the one before. Until it is taken, no snapshot knows of it.
+
+    Attributes:
+        offsets: Where the next poll began.
+        fronted: What the front steps make of it.
+    """
+
+    offsets: Mapping[Partition, int]
+    fronted: Future[_Fronted]
+
+
 class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
-    """Polls the partitions of one source lane and gives lane batches."""
+    """Polls the partitions of one source lane and gives lane batches.
+
+    While polls are full, the front steps of one poll run beside the lanes' work on the poll before: two full polls are then in hand, one of them not
+    taken. A stop takes it; what is not taken is polled again after a crash, as if it had never been read.
+    """
 
     def __init__(self, run: Run, number: int, resume: str | None) -> None:
         self._run = run
@@ -197,6 +234,11 @@ class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
         self._quiet_since = dict.fromkeys(partitions, now)
         self._gauges_at = now
         self._hurry = False
+        #: Offsets up to which everything was taken: the reader may be one poll ahead.
+        self._offsets = dict(self._reader.offsets)
+        self._ahead: _Ahead | None = None
+        self._thread = ThreadPoolExecutor(1, f"front-{number}")
+        run.abandon.append(self._thread.shutdown)
         self._pacing = Pacing(run.pace.batch_rows_max, run.pace.batch_target_s)
         self._polled_at = datetime.now(UTC)
         self._committable: Mapping[Partition, int] = {}
@@ -205,42 +247,82 @@ class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
     def next_batch(self) -> list[tuple[str, LaneBatch]]:
         run = self._run
         self._polled_at = datetime.now(UTC)
-        if run.failure is not None or run.stop.requested or self._finished:
+        if run.failure is not None or self._finished or (run.stop.requested and self._ahead is None):
             raise StopIteration
-        batches = _guarded(run, self._polled)
+        batches = _guarded(run, self._last if run.stop.requested else self._polled)
         self._gauge()
         return [(str(lane % run.topology.lanes), batch) for lane, batch in enumerate(batches)]
 
     def _polled(self) -> list[LaneBatch]:
-        """Gives what one poll makes, nothing while no credits are left."""
+        """Gives what one poll makes, or the one before where polls are full; nothing while no credits are left."""
+        before = dict(self._reader.offsets)
+        raw = self._poll()
+        fronted = self._from_ahead()
+        if raw is None:
+            return self._taken(fronted)
+        offsets = self._reader.offsets
+        if self._hurry:
+            self._ahead = _Ahead(dict(offsets), self._thread.submit(self._fronted, raw))
+            return self._taken(fronted) + self._rest({p for p in offsets if offsets[p] != before[p]})
+        batches = self._taken(fronted)
+        if raw.height:
+            batches += self._taken(self._fronted(raw))
+        self._offsets = dict(offsets)
+        return batches + self._rest({p for p in offsets if offsets[p] != before[p]})
+
+    def _last(self) -> list[LaneBatch]:
+        """Gives what was polled before the wish to stop."""
+        return self._taken(self._from_ahead())
+
+    def _poll(self) -> pl.DataFrame | None:
+        """Gives what has arrived; None while there are no credits, or nothing could be asked for."""
         run = self._run
         self._hurry = False
         wanted = self._pacing.rows
         reserved = run.credits.reserve(wanted)
         if reserved == 0:
-            return []
-        before = dict(self._reader.offsets)
+            return None
         try:
             raw = self._reader.poll(reserved)
         except RetryableError as error:
             run.credits.take(0, reserved)
             self._waits(error)
-            return []
+            return None
         run.credits.take(raw.height, reserved)
-        batches = []
         if raw.height:
             run.failpoints.hit("after_poll")
             self._hurry = raw.height * 2 >= wanted
-            # Polled rows are not polled again: they are tried here until they are through. Lanes and snapshots of this worker wait with them.
-            batches = run.patience.persist(lambda: self._taken(raw), run.stop, self._waits)
-            self._waiting = False
-        return batches + self._rest({p for p, offset in self._reader.offsets.items() if offset != before[p]})
+        return raw
 
-    def _taken(self, raw: pl.DataFrame) -> list[LaneBatch]:
+    def _fronted(self, raw: pl.DataFrame) -> _Fronted:
+        """Takes polled rows through the front steps. They are not polled again: they are tried until they are through."""
         begin = time.perf_counter()
-        batches = self._intake.take(raw)
-        self._pacing.took(raw.height, time.perf_counter() - begin)
-        return batches
+        run = self._run
+
+        def front() -> tuple[pl.DataFrame, pl.DataFrame]:
+            if run.failure is not None:
+                raise Abandoned("another part of the run failed; the next start polls again what was in hand")
+            with run.board.front_lock:
+                return through_front(run.topology, raw, run.telemetry)
+
+        rows, dead = run.patience.persist(front, run.stop, self._waits)
+        return _Fronted(raw.height, rows, dead, time.perf_counter() - begin)
+
+    def _from_ahead(self) -> _Fronted | None:
+        """Waits for the poll whose front steps run, where there is one; lanes and snapshots of this worker wait with it."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return None
+        fronted = ahead.fronted.result()
+        self._offsets = dict(ahead.offsets)
+        return fronted
+
+    def _taken(self, fronted: _Fronted | None) -> list[LaneBatch]:
+        if fronted is None:
+            return []
+        self._waiting = False
+        self._pacing.took(fronted.polled, fronted.seconds)
+        return self._intake.admit(fronted.rows, fronted.dead)
 
     def _waits(self, error: RetryableError) -> None:
         if not self._waiting:  # one line an outage, not one a try
@@ -249,14 +331,18 @@ class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
 
     def _rest(self, polled: Set[Partition]) -> list[LaneBatch]:
         """Tells the intake which partitions are idle; at the end of a bounded run, those that are done."""
-        run, now, offsets = self._run, self._run.clock(), self._reader.offsets
+        run, now, offsets = self._run, self._run.clock(), self._offsets
         self._quiet_since.update(dict.fromkeys(polled, now))
         if run.pace.until is None:
-            return self._intake.rest({p: offsets[p] for p in self._reader.at_end if now - self._quiet_since[p] >= run.pace.idle_s})
+            return self._intake.rest({p: offsets[p] for p in self._reader.at_end if self._is_quiet(p, now)})
         done = {p: offset for p, offset in offsets.items() if offset >= run.pace.until.get(p, 0)}
         # All were done at the last look: the marks given now are the last ones, made from the board that closes every window.
         self._finished = run.board.all_idle and len(done) == len(offsets)
         return self._intake.rest(done)
+
+    def _is_quiet(self, partition: Partition, now: float) -> bool:
+        """Whether nothing came for long enough, and all that came was taken."""
+        return now - self._quiet_since[partition] >= self._run.pace.idle_s and self._offsets[partition] == self._reader.offsets[partition]
 
     def _gauge(self) -> None:
         now = self._run.clock()
@@ -272,7 +358,7 @@ class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
     def next_awake(self) -> datetime:
         # From the beginning of the poll: Bytewax took its own time before it, and waits for the difference. Counted from now, every batch would be
         # followed by a rest as long as its own work.
-        return self._polled_at + timedelta(seconds=0 if self._hurry else max(self._run.pace.linger_s, _REST_S_MIN))
+        return self._polled_at + timedelta(seconds=0 if self._hurry or self._ahead else max(self._run.pace.linger_s, _REST_S_MIN))
 
     def snapshot(self) -> str:
         return _guarded(self._run, self._save)
@@ -284,13 +370,14 @@ class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
             self._run.recovery.forget_idle(self._committable)
             for journal in self._run.journals:
                 journal.forget(self._committable)
-        self._committable = dict(self._reader.offsets)
+        self._committable = dict(self._offsets)
         state = self._intake.state
         entered = [[topic, lane, count] for (topic, lane), count in sorted(state.entered.items())]
-        by_name = (("offsets", self._reader.offsets), ("watermarks", state.watermarks), ("newest", state.newest))
+        by_name = (("offsets", self._offsets), ("watermarks", state.watermarks), ("newest", state.newest))
         return json.dumps({name: _rows(of) for name, of in by_name} | {"entered": entered})
 
     def close(self) -> None:
+        self._thread.shutdown()
         self._reader.close()
 
 
@@ -329,7 +416,7 @@ class _LanePart(StatefulSinkPartition[LaneBatch, str]):
         marks = {(topic, partition): mark for topic, partition, mark in found["marks"]} if found else None
         joined = {(topic, partition): mark for topic, partition, mark in found["joined"]} if found else None
         balance = Balance.from_rows(found.get("balance", ())) if found else None
-        self._lane = Lane(run.topology, run.partitions, run.telemetry, self._packs.states(), marks, joined, number, balance)
+        self._lane = Lane(run.topology, run.partitions, run.telemetry, self._packs.states(), marks, joined, number, balance, run.empty)
         # A sink that was configured after the snapshot has no position in it.
         positions = {**run.begin_sinks, **({name: bytes.fromhex(position) for name, position in found["sinks"].items()} if found else {})}
         self._writers = {sink.name: self._writer(sink, number, positions[sink.name]) for sink in run.sinks}
