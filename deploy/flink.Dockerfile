@@ -18,6 +18,7 @@ RUN apt-get update -qq && apt-get install -qq -y --no-install-recommends openjdk
  && rm -rf /var/lib/apt/lists/* && useradd --system --uid 10001 --home-dir /var/lib/headrace --create-home headrace \
  && install -d -o headrace /var/lib/flink
 COPY --from=flink --chown=headrace /opt/flink /opt/flink
+RUN cp /opt/flink/opt/flink-python-*.jar /opt/flink/lib/
 COPY --from=flink /docker-entrypoint.sh /docker-entrypoint.sh
 COPY --from=build /opt/headrace /opt/headrace
 COPY --from=build /opt/headrace-flink /opt/headrace-flink

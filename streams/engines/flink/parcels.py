@@ -45,6 +45,9 @@ def lane_parcel(batch: LaneBatch) -> bytes:
         "source_rows": batch.source_rows,
         "oldest_kafka_time": batch.oldest_kafka_time,
         "shared": None if batch.shared is None else packed(batch.shared),
+        "outputs": {topic: packed(frame) for topic, frame in batch.outputs.items()},
+        "source": batch.source,
+        "entered": dict(batch.entered),
     }
     return pickle.dumps(parts, protocol=pickle.HIGHEST_PROTOCOL)
 
@@ -54,4 +57,5 @@ def lane_batch(data: bytes) -> LaneBatch:
     parts = pickle.loads(data)
     for name in ("rows", "dead", "shared"):
         parts[name] = None if parts[name] is None else unpacked(parts[name])
+    parts["outputs"] = {topic: unpacked(frame) for topic, frame in parts["outputs"].items()}
     return LaneBatch(**parts)
