@@ -10,15 +10,13 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from schemas.errors import FatalError
 from streams.recovery import disk_errors, make_durable_directory, write_all, write_durably
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-M = TypeVar("M", bound="DataclassInstance")
+#: A frozen dataclass.
+M = TypeVar("M")
 
 
 class MarkFile(Generic[M]):

@@ -58,6 +58,13 @@ def _marks_of(recovery: RecoveryDirectory, failpoints: Failpoints, is_settled: b
     return marks
 
 
+def _start_erasure(erasure: LiveErasure | None, recovery: RecoveryDirectory, failpoints: Failpoints) -> None:
+    """Lets the step adopt what earlier lives recorded."""
+    if erasure is not None:
+        marks = erasure_marks(recovery.erasure_marks_path, lambda: failpoints.hit("after_erasure_mark"))
+        erasure.start(marks, is_settled=recovery.is_settled)
+
+
 def run_pipeline(
     topology: Topology,
     policy_digest: str,
@@ -86,16 +93,14 @@ def run_pipeline(
         vectors: The sink to a vector store (``streams.vectors``); None where none is configured.
         versions: Whose topology it is, where another policy may take over; None runs under one policy from start to end.
         vault: The sink of what tokens stand for (``streams.vault``); None where no database or key is configured for it.
-        erasure: The step of the topology that takes up erasures while it runs; None where it has none.
+        erasure: The step that takes up erasures while it runs; None where there is none.
 
     Raises:
         ConfigError: Before the first poll: a topic is missing, the state belongs to another pipeline, another run holds the directory.
         FatalError: The run cannot keep its promises.
     """
-    failpoints = Failpoints(config.testing.failpoint)
+    failpoints, source = Failpoints(config.testing.failpoint), kafka_input(config)
     patience = Patience(config.sink.retry.wait_first_ms / 1000, config.sink.retry.wait_longest_ms / 1000)
-    source = kafka_input(config)
-
     with (
         RecoveryDirectory(config.recovery.dir) as recovery,
         closing(_Journals(recovery, failpoints)) as journals,
@@ -119,8 +124,7 @@ def run_pipeline(
             return patience.persist(call, stop, away)
 
         is_settled = recovery.is_settled
-        if erasure is not None:
-            erasure.start(erasure_marks(recovery.erasure_marks_path, lambda: failpoints.hit("after_erasure_mark")), is_settled=is_settled)
+        _start_erasure(erasure, recovery, failpoints)
         begin = patiently(lambda: _begin(recovery, judged, base, config, source, sinks))
         if versions is not None:
             marks = _marks_of(recovery, failpoints, is_settled)

@@ -145,7 +145,7 @@ def test_the_database_answers_only_a_request_that_is_committed_and_open(asker: p
     assert len(asker.execute(answer, (number,)).fetchall()) == 1
     with pytest.raises(psycopg.errors.InsufficientPrivilege):  # another user's request
         connection.execute(answer, (number,))
-    asker.execute("SELECT vault.told(%s, 'revealed')", (number,))
+    asker.execute("SELECT vault.told(%s, 'revealed', NULL)", (number,))
     with pytest.raises(psycopg.errors.InsufficientPrivilege):  # it is closed
         asker.execute(answer, (number,))
 
