@@ -1,4 +1,4 @@
--- The same links as 006_audit.sql makes, for a tenth of the time: the text that a hash covers is put together once for each row without calls of a
+-- The same links as 006_audit.sql makes, for a third less time: the text that a hash covers is put together once for each row without calls of a
 -- function written in SQL, and a statement's links are inserted together.
 
 CREATE OR REPLACE FUNCTION headrace_audit_link() RETURNS trigger

@@ -1,4 +1,4 @@
-"""A database that restarts, is killed, read-only or full, or holds locks: the pipeline waits for it, and each row is there once."""
+"""A database that restarts, is read-only or full, holds locks or ends deadlocks: the pipeline waits for it, and each row is there once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -80,7 +80,40 @@ def locked(server: PostgresServer, _folder: Path) -> Iterator[str]:
         yield ""
 
 
-@pytest.mark.parametrize("fault", [restarted, killed, read_only, out_of_disk, locked])
+#: A backend of the pipeline that waits for a table that we hold, and a table that it holds itself.
+_WAITING = """
+select c.relname from pg_locks w join pg_locks h using (pid) join pg_class c on c.oid = h.relation
+where not w.granted and h.granted and h.mode = 'RowExclusiveLock' and c.relname in ('metric_windows', 'guardrail_decisions', 'alerts') limit 1
+"""
+
+
+@contextmanager
+def deadlocked(server: PostgresServer, _folder: Path) -> Iterator[str]:
+    """Holds what a write takes last, and asks for what the write that waits for it has taken."""
+    end = time.monotonic() + 120
+    while _deadlocks(server) < 2:
+        assert time.monotonic() < end, "no deadlock came about"
+        with psycopg.connect(server.dsn) as connection:
+            connection.execute("lock table audit_records, dead_letters in share row exclusive mode")
+            for _ in range(100):
+                found = connection.execute(_WAITING).fetchone()
+                if found is not None:
+                    with suppress(psycopg.errors.DeadlockDetected):
+                        connection.execute(f"lock table {found[0]} in share row exclusive mode")  # type: ignore[arg-type]
+                    connection.rollback()
+                    break
+                time.sleep(0.01)
+    yield ""
+
+
+def _deadlocks(server: PostgresServer) -> int:
+    with psycopg.connect(server.dsn) as connection:
+        row = connection.execute("select deadlocks from pg_stat_database where datname = current_database()").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@pytest.mark.parametrize("fault", [restarted, killed, read_only, out_of_disk, locked, deadlocked])
 def test_a_database_that_fails_costs_nothing(fault, kafka: KafkaBroker, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     (port,) = free_ports(1)
     with PostgresServer(fsync=False, settings={"deadlock_timeout": "100ms"}) as server:
