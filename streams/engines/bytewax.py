@@ -175,10 +175,7 @@ def run_flow(run: Run) -> None:
 
 
 def _snapshots_failed(engine: Path, error: BaseException) -> FatalError:
-    """Gives our error for one of the engine itself: every part keeps its own, and all else that the engine touches are its snapshots.
-
-    Its text goes nowhere: a snapshot may stand in it.
-    """
+    """Gives our error for one of the engine itself: parts keep their own, so it is about snapshots. Its text may hold one and goes nowhere."""
     return FatalError(
         f"{engine}: the engine cannot read or write its snapshots ({type(error).__name__}): the disk is full, or the files are damaged or gone; free "
         "space or mend the disk and start again, nothing is lost; damaged files: restore the whole recovery directory from a backup"
@@ -193,12 +190,14 @@ class _Fronted:
         polled: Rows that they were given.
         rows: Those that go on.
         dead: Those that do not.
+        outputs: Records that the front steps put out.
         seconds: How long it took.
     """
 
     polled: int
     rows: pl.DataFrame
     dead: pl.DataFrame
+    outputs: OutputBatch
     seconds: float
 
 
@@ -299,14 +298,15 @@ class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
         begin = time.perf_counter()
         run = self._run
 
-        def front() -> tuple[pl.DataFrame, pl.DataFrame]:
+        def front() -> tuple[pl.DataFrame, pl.DataFrame, OutputBatch]:
             if run.failure is not None:
                 raise Abandoned("another part of the run failed; the next start polls again what was in hand")
+            outputs: dict[str, pl.DataFrame] = {}
             with run.board.front_lock:
-                return through_front(run.topology, raw, run.telemetry)
+                return *through_front(run.topology, raw, run.telemetry, outputs), outputs
 
-        rows, dead = run.patience.persist(front, run.stop, self._waits)
-        return _Fronted(raw.height, rows, dead, time.perf_counter() - begin)
+        rows, dead, outputs = run.patience.persist(front, run.stop, self._waits)
+        return _Fronted(raw.height, rows, dead, outputs, time.perf_counter() - begin)
 
     def _from_ahead(self) -> _Fronted | None:
         """Waits for the poll whose front steps run, where there is one; lanes and snapshots of this worker wait with it."""
@@ -322,7 +322,7 @@ class _SourceLane(StatefulSourcePartition[tuple[str, LaneBatch], str]):
             return []
         self._waiting = False
         self._pacing.took(fronted.polled, fronted.seconds)
-        return self._intake.admit(fronted.rows, fronted.dead)
+        return self._intake.admit(fronted.rows, fronted.dead, fronted.outputs)
 
     def _waits(self, error: RetryableError) -> None:
         if not self._waiting:  # one line an outage, not one a try

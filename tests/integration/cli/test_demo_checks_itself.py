@@ -42,6 +42,7 @@ def test_the_demo_on_a_real_broker_ends_with_all_numbers_right() -> None:
         assert line.endswith("ok"), line
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_demo_in_order_with_its_summary() -> None:
     demo = started("--kafka", "mock", "--models", "off", "--rate", "100")
     assert demo.stdout is not None

@@ -91,6 +91,7 @@ def running(deployment: Deployment) -> Iterator[Popen[str]]:
     process.communicate()
 
 
+@pytest.mark.slow
 def test_a_contract_that_stops_stops_the_pipeline_in_order(deployment: Deployment, running: Popen[str]) -> None:
     deployment.publish([record(n, **({"event_id": None} if n == 3 else {})) for n in range(10)])
     eventually(lambda: bool(deployment.topic("enriched_events")), "the first records", 60)

@@ -118,6 +118,7 @@ def test_letters_are_listed_by_code_topic_agent_and_time_and_shown_without_what_
     assert (shown["code"], shown["state"], shown["record"], shown["original"]) == ("record_oversized", "open", "still in its topic", None)
 
 
+@pytest.mark.slow
 def test_what_is_redriven_twice_is_processed_once_and_keeps_where_it_came_from(ran: Deployment) -> None:
     ran.settings["limits"] = {"record_bytes_max": 100_000}
     planned = dlq(ran, "redrive", "--code", "record_oversized", "--dry-run")

@@ -89,6 +89,7 @@ def test_the_main_job_runs_over_tls_with_the_least_it_may_be_granted(deployment:
     assert PASSWORD not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_broker_of_strangers_gets_nothing(deployment: Deployment, broker: SecuredBroker, keys: Path) -> None:
     deployment.settings = over_tls(broker, broker.client_security(keys / "strangers.pem"))
     refused = deployment.headrace("run", "--until-end")

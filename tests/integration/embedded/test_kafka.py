@@ -68,6 +68,7 @@ def test_what_an_aborted_transaction_wrote_is_hidden_from_a_committed_reader(kaf
     assert read_all(kafka.bootstrap, topic, "read_uncommitted") == [b"kept-1", b"kept-2", b"undone"]
 
 
+@pytest.mark.slow
 def test_committed_data_outlive_a_kill_and_a_new_broker_on_the_same_directory(tmp_path: Path, parts_cache: Path) -> None:
     with KafkaBroker(tmp_path, cache=parts_cache) as broker:
         before = broker.bootstrap

@@ -189,6 +189,7 @@ def test_a_silent_partition_does_not_hold_the_windows_back_and_a_restart_decides
     assert windows(deployment) == spoken
 
 
+@pytest.mark.slow
 def test_after_a_crash_another_policy_takes_over_behind_what_may_have_been_judged(deployment: Deployment, records: Sequence[FleetRecord]) -> None:
     packaged = (resources.files("governance") / "policies/default.yaml").read_text()
     deployment.publish(records[:100])
@@ -205,6 +206,7 @@ def test_after_a_crash_another_policy_takes_over_behind_what_may_have_been_judge
     assert Counter(event["policy_version"] for event in deployment.topic("enriched_events")) == {first.pop(): 100, "other": 100}
 
 
+@pytest.mark.slow
 def test_new_partitions_of_an_input_are_read_after_a_restart(deployment: Deployment, records: Sequence[FleetRecord]) -> None:
     from confluent_kafka.admin import NewPartitions
 

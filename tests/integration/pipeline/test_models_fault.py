@@ -120,7 +120,7 @@ def test_pause_waits_while_triton_is_dead_and_goes_on_when_it_is_back(
         deployment.publish(records(RECORDS))
         eventually(lambda: metric(port, r'headrace_model_texts_total\{answer="(away|open)",model="pii_tagger"\}') > 10, "tries", 60)
         assert len(seen(deployment)) == RECORDS, "nothing goes on without the tagger"
-        assert metric(port, "headrace_rows_in_flight ") == 10, "one poll waits, Kafka keeps the rest"
+        assert metric(port, "headrace_rows_in_flight ") <= 20, "two polls wait at most, Kafka keeps the rest"
         own_triton.restart()
         eventually(lambda: len(seen(deployment)) == 2 * RECORDS, "the rest", 90)
     events = seen(deployment)

@@ -41,6 +41,7 @@ def replayed(deployment: Deployment, policy: Path, *options: str) -> dict[str, A
     return dict(json.loads(done.stdout))
 
 
+@pytest.mark.slow
 def test_a_range_is_judged_again_with_recorded_scores_and_nothing_is_touched(kafka: KafkaBroker, tmp_path: Path) -> None:
     deployment = make_deployment(kafka, "", tmp_path)
     # The run asks models that answer in its process; the replay has no model server at all.

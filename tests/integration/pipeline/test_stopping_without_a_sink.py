@@ -32,6 +32,7 @@ def all_there_once(deployment: Deployment) -> None:
     assert set(found.values()) == {1}
 
 
+@pytest.mark.slow
 def test_a_stop_while_the_database_is_away_ends_within_the_grace_and_loses_nothing(kafka: KafkaBroker, tmp_path: Path) -> None:
     with PostgresServer(fsync=False) as server:
         deployment = make_deployment(kafka, server.dsn, tmp_path)

@@ -79,6 +79,7 @@ def stored(deployment: Deployment) -> bytes:
     return b"\n".join(parts)
 
 
+@pytest.mark.slow
 def test_tokens_are_written_once_revealed_on_record_and_shredded_with_their_person(sealing: Deployment) -> None:
     sealing.publish(records())
     died = sealing.headrace("run", failpoint="after_commit:3")

@@ -101,7 +101,7 @@ ONE_PROBLEM = [
         "applies_to; did you mean 'enforcement'?",
     ),
     ("    type: tools", "    type: tool",
-     "p.yaml:30:11: rules[1].type: must be one of size, tools, domains, phrases, secrets, patterns, terms, characters, "
+     "p.yaml:30:11: rules[1].type: must be one of size, tools, domains, phrases, secrets, patterns, terms, topics, characters, "
      "urls, files, schema, format, scores, came 'tool'; did you mean 'tools'?"),
     ("id: tools.denied", "id: size.input", "p.yaml:29:9: rules[1].id: 'size.input' is taken by an earlier entry; choose another"),
     ("id: tools.denied", "id: Tools", "p.yaml:29:9: rules[1].id: must be lower case words joined by '.', '_' or '-', came 'Tools'"),

@@ -20,7 +20,7 @@ TEXTS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("noisy", [10, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("noisy", [3, pytest.param(60, marks=pytest.mark.slow)])
 def test_noisy_texts_have_the_same_spans(noisy: int) -> None:
     recogniser, oracle = Recogniser(SPEC), reference(SPEC)
     texts = [*TEXTS, *NoisyPii(77).texts(noisy)]

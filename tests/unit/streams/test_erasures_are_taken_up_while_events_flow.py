@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+from structlog.testing import capture_logs
 
 from schemas.errors import RetryableError
 from schemas.events import EVENT
@@ -81,4 +82,6 @@ def test_a_list_that_cannot_be_read_is_tried_again_and_known_persons_are_not_new
     watch = ErasureWatch(read, erasure)
     assert (watch.look(), len(answers)) == (0, 3), "nothing is read before the run has its marks"
     erasure.start(erasure_marks(tmp_path / "marks"), is_settled=True)
-    assert [watch.look() for _ in range(3)] == [0, 1, 0]
+    with capture_logs() as logged:
+        assert [watch.look() for _ in range(3)] == [0, 1, 0]
+    assert [entry["event"] for entry in logged if entry["log_level"] == "warning"] == ["erasures.unread"]
