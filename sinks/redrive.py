@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -106,7 +107,7 @@ class Redrive:
         try:
             marks = _asked(act, "redrive")
             for one in marks:
-                _asked(lambda one=one: producer.produce(self._prefix + MARKS.name, encoded(one, self._schema_id), one.record_uid), "redrive, marks")  # type: ignore[misc]
+                _asked(partial(producer.produce, self._prefix + MARKS.name, encoded(one, self._schema_id), one.record_uid), "redrive, marks")
             _asked(lambda: producer.commit_transaction(_TIMEOUT_S), "redrive, commit")
         except (RetryableError, FatalError):
             with suppress(KafkaException):

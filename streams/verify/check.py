@@ -36,7 +36,7 @@ from streams.verify.plain.windows import Counted
 from streams.verify.points_check import check_points
 from streams.verify.published import Decoder, Published, Sample, collect
 from streams.verify.recorded import Recorded
-from streams.verify.tables import Reach, check_tables
+from streams.verify.tables import Reach, check_tables, named_place
 from streams.verify.topics import Topics
 from streams.verify.windows_check import Extent, check_windows, counted, newest_windows
 
@@ -367,9 +367,8 @@ def _tables(deployment: Deployment, published: Published, extents: _Extents, set
             return True
         if topic == "agent_metrics":
             return values["window_uid"] in settled_windows
-        place = values.get("topic"), values.get("partition"), values.get("offset")
-        if None not in place:
-            return extents.is_settled(place)  # type: ignore[arg-type]
+        if named := named_place(values):
+            return extents.is_settled(named[0])
         about = by_uid.get(values.get("event_uid") or "")
         return about is not None and extents.is_settled(about)
 

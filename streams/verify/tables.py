@@ -92,7 +92,7 @@ def _compare(connection: psycopg.Connection[dict[str, Any]], table: Table, wante
             if row is None:
                 if _holds(values.get(output.time_column), reach) and reach.is_settled(table.topic, values):
                     kind, words = (Kind.DUPLICATED, "is there twice") if key in wanted else (Kind.UNEXPECTED, f"is not on {table.topic}")
-                    findings.add(kind, what, f"the row of id {key} {words}", *_about(values))
+                    findings.add(kind, what, f"the row of id {key} {words}", *named_place(values))
                 continue
             wrong = [name for name in columns if values[name] != row.values.get(name)]
             if wrong and reach.is_settled(table.topic, row.values):
@@ -103,10 +103,10 @@ def _compare(connection: psycopg.Connection[dict[str, Any]], table: Table, wante
         findings.add(Kind.LOST, what, f"the row of id {key} is not there", row.place)
 
 
-def _about(values: Mapping[str, Any]) -> list[Place]:
+def named_place(values: Mapping[str, Any]) -> list[Place]:
     """Gives the input record that a row names, where it names one."""
-    place = values.get("topic"), values.get("partition"), values.get("offset")
-    return [place] if None not in place else []  # type: ignore[list-item]
+    topic, partition, offset = (values.get(name) for name in ("topic", "partition", "offset"))
+    return [] if topic is None or partition is None or offset is None else [(topic, partition, offset)]
 
 
 @contextmanager

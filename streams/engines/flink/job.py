@@ -193,7 +193,7 @@ def _stops(client: Any, order: Order) -> None:
     try:
         path = client._j_job_client.stopWithSavepoint(False, order.savepoints, native).get()
         tell("stopped", savepoint=str(path))
-    except Exception as error:  # noqa: BLE001 - the job had ended
+    except Exception as error:  # noqa: BLE001 - Java raises anything, mostly because the job has ended; it is told
         tell("stop_failed", problem=type(error).__name__)
 
 
