@@ -148,7 +148,7 @@ def run_flow(run: Run) -> None:
     lanes = op.input("source", flow, _Source(run))
     op.output("lanes", lanes, _Lanes(run))
     engine = run.recovery.engine_path
-    failed: BaseException | None = None
+    failed: Exception | None = None
     try:
         if not engine.exists():
             engine.mkdir()
@@ -168,6 +168,7 @@ def run_flow(run: Run) -> None:
     if failed is None:
         failed = run.failure
     if failed is not None:
+        run.failure = failed  # front steps that wait for a part that is away give up; else their thread would never end
         # Bytewax closes parts at an orderly end only.
         for abandon in run.abandon:
             abandon()
